@@ -1,0 +1,2 @@
+//! placeholder until the edges land
+fn main() {}

@@ -1,0 +1,430 @@
+//! The narrow waist: ordered trees, named-key transactions, and nothing about jobs, models or time.
+//!
+//! ```text
+//!   record layer ──> Engine  (this file)           one per back end, object-safe
+//!                      └── local/  journal ─> memtable ─> KvStore       one Engine over any KvStore
+//!                                                            ├── sled.rs
+//!                                                            └── memory.rs
+//! ```
+//!
+//! Each promise in the docs of [`Engine`], [`Txn`] and [`KvStore`] is a function in [`conformance`], run for every
+//! engine and store, plain and through every wrapper of [`wrap`].
+
+// pub mod conformance;
+mod counter;
+mod cursor;
+// pub mod local;
+// pub mod memory;
+// #[cfg(feature = "sled")]
+// pub mod sled;
+mod tree;
+// pub mod wrap;
+
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::config::Durability;
+use crate::error::{Error, Result};
+
+pub use counter::{counter_value, read_counter};
+pub use cursor::{Cursor, Epoch};
+pub use tree::Tree;
+
+/// A stored value: shared, immutable, cheap to clone.
+pub type Value = Arc<[u8]>;
+
+/// Longest key, in bytes. The shortest is 1.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Longest stored value, in bytes. The record layer cuts larger ones into pieces.
+pub const VALUE_BYTES_MAX: usize = 16 << 10;
+/// Most keys that [`Reader::get_many`] answers at once.
+pub const GET_MANY_MAX: usize = 1024;
+/// Most entries in one page of a scan.
+pub const SCAN_LIMIT_MAX: usize = 10_000;
+
+/// Reads of one engine, or of one point in time of it.
+pub trait Reader {
+    /// The value at `key`, or `None`.
+    ///
+    /// # Errors
+    /// `Invalid` for a key outside 1..=1024 bytes; `Closed`; `Corrupt`.
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>>;
+
+    /// The values at up to [`GET_MANY_MAX`] keys, in the order asked, all from one point in time.
+    ///
+    /// # Errors
+    /// `Invalid` for more keys, or one outside 1..=1024 bytes; `Closed`; `Corrupt`.
+    fn get_many(&self, keys: &[(Tree, &[u8])]) -> Result<Vec<Option<Value>>>;
+
+    /// One page of at most `limit` (1..=[`SCAN_LIMIT_MAX`]) entries of `range`, in key order or against it, from one
+    /// point in time. A page may be short; only [`Page::resume`] says whether the range has been read to its end.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit out of bounds; `Closed`; `Corrupt`.
+    fn scan(&self, tree: Tree, range: &KeyRange, direction: Direction, limit: usize) -> Result<Page>;
+}
+
+/// A transactional store of ordered trees. Object-safe: everything above holds an `Arc<dyn Engine>`.
+///
+/// Its own [`Reader`] methods are plain reads: they see a `PowerLoss` commit only once it is durable and a `Buffered`
+/// one once it returned, always as a prefix of commit order.
+pub trait Engine: Reader + Send + Sync + fmt::Debug {
+    /// Runs `body` and commits what it wrote: all of it or nothing.
+    ///
+    /// - Serializable over the keys that the body named, absent ones included. Phantoms are not covered: what must be
+    ///   unique is a key.
+    /// - An error from the body, and a panic in it, take back its own writes and nobody else's.
+    /// - The body may run more than once. It does no I/O, reads no clock, takes no lock and does not call the engine.
+    /// - Any outcome, an error or a read-only body included, is answered only when everything that it read is
+    ///   durable; [`Durability::Buffered`] waives that.
+    ///
+    /// # Errors
+    /// The body's own; `Invalid` past a limit or for an engine call inside the body; `Full`; `Closed`;
+    /// `CommitUnknown` when the write or sync that held this very commit failed.
+    fn transact(
+        &self,
+        options: &TxnOptions,
+        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
+    ) -> Result<Committed>;
+
+    /// Runs `body` on reads that all come from one point in time. The body may run more than once.
+    ///
+    /// # Errors
+    /// The body's own; `Closed`; `Corrupt`.
+    fn read_view(&self, body: &mut dyn FnMut(&dyn Reader) -> Result<()>) -> Result<()>;
+
+    /// Makes every commit that has returned durable; answers the cursor up to which everything survives power loss.
+    ///
+    /// # Errors
+    /// `Closed`; `CommitUnknown` when the sync failed.
+    fn sync(&self) -> Result<Cursor>;
+
+    /// Moves everything that is durable now into the store, so that the next open has nothing to replay.
+    ///
+    /// # Errors
+    /// `Closed`, also when the store failed meanwhile.
+    fn checkpoint(&self) -> Result<()>;
+
+    /// The cursor of the newest commit that plain reads see.
+    fn cursor(&self) -> Cursor;
+
+    /// This opening: grows by one at each open for writing, and its random id tells copies of a folder apart.
+    fn epoch(&self) -> Epoch;
+
+    /// Limits and abilities.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Plain numbers about what it has done and holds.
+    fn stats(&self) -> EngineStats;
+
+    /// Syncs what was committed and stops. Later calls answer `Closed`; a second close is `Ok`.
+    ///
+    /// # Errors
+    /// What the last sync answered; the engine is closed all the same.
+    fn close(&self) -> Result<()>;
+}
+
+/// What a transaction body can do: reads and writes of named keys. No scans: the pattern is *scan outside, verify
+/// inside*.
+pub trait Txn {
+    /// The value at `key` as this transaction sees it: its own writes first.
+    ///
+    /// # Errors
+    /// `Invalid` for a key outside its limits, or one that this body gave to [`Txn::add`]; `Corrupt`.
+    fn get(&mut self, tree: Tree, key: &[u8]) -> Result<Option<Value>>;
+
+    /// Sets `key` to `value` (at most [`VALUE_BYTES_MAX`] bytes).
+    ///
+    /// # Errors
+    /// `Invalid` for a key or value outside its limits, or past the transaction's.
+    fn put(&mut self, tree: Tree, key: &[u8], value: Value) -> Result<()>;
+
+    /// Removes `key`; removing an absent one is no error.
+    ///
+    /// # Errors
+    /// `Invalid` for a key outside its limits, or past the transaction's.
+    fn delete(&mut self, tree: Tree, key: &[u8]) -> Result<()>;
+
+    /// Adds `delta` to the counter at `key`. A missing counter is 0, and one that becomes 0 is removed. The counter
+    /// can't be read again in the same body. Its stored form is [`counter_value`].
+    ///
+    /// # Errors
+    /// `Invalid` on overflow of `i64`, for a key outside its limits, or past the transaction's; `Corrupt` when the
+    /// key holds something else.
+    fn add(&mut self, tree: Tree, key: &[u8], delta: i64) -> Result<()>;
+}
+
+/// What a local engine brings: ordered trees with atomic batches. Nothing about time, domain or retries.
+///
+/// The local engine calls [`apply`](KvStore::apply) and [`sync`](KvStore::sync) from one thread; reads come from many.
+pub trait KvStore: Send + Sync + fmt::Debug {
+    /// The value at `key`, or `None`.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable`, from the store.
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>>;
+
+    /// At most `limit` entries of `range`, in key order or against it. Shorter only at the range's end.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable`, from the store.
+    fn scan(&self, tree: Tree, range: &KeyRange, direction: Direction, limit: usize) -> Result<Vec<(Vec<u8>, Value)>>;
+
+    /// Applies the whole batch, its mark included, or nothing of it: also across a crash. Visible when it returns.
+    ///
+    /// # Errors
+    /// Any: the caller treats the store as unusable afterwards.
+    fn apply(&self, batch: &WriteBatch) -> Result<()>;
+
+    /// Everything applied before survives power loss when it returns. Never tried again after a failure.
+    ///
+    /// # Errors
+    /// Any: the caller treats the store as unusable afterwards.
+    fn sync(&self) -> Result<()>;
+
+    /// The mark of the newest batch that carried one: an opaque note of at most 1 KiB, kept beside the trees.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable`, from the store.
+    fn mark(&self) -> Result<Option<Value>>;
+
+    /// Bytes that the store takes on disk, 0 where there is none.
+    fn disk_bytes(&self) -> u64;
+}
+
+/// Writes that are applied as one.
+#[derive(Debug, Clone, Default)]
+pub struct WriteBatch {
+    /// Tree, key, and the new value or `None` for a removal. No key occurs twice.
+    pub writes: Vec<(Tree, Box<[u8]>, Option<Value>)>,
+    /// Replaces the store's mark in the same step.
+    pub mark: Option<Value>,
+}
+
+/// Which end a scan starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Smallest key first.
+    #[default]
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// A range of keys of one tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// Where the range starts, whatever the direction.
+    pub start: Bound<Vec<u8>>,
+    /// Where it ends.
+    pub end: Bound<Vec<u8>>,
+}
+
+impl KeyRange {
+    /// Every key.
+    #[must_use]
+    pub fn all() -> Self {
+        KeyRange { start: Bound::Unbounded, end: Bound::Unbounded }
+    }
+
+    /// Every key that begins with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: &[u8]) -> Self {
+        KeyRange { start: Bound::Included(prefix.to_vec()), end: prefix_end(prefix) }
+    }
+
+    /// What is left of this range behind `key`, which a scan in `direction` has just read.
+    #[must_use]
+    pub fn behind(&self, key: &[u8], direction: Direction) -> Self {
+        let mut rest = self.clone();
+        match direction {
+            Direction::Ascending => rest.start = Bound::Excluded(key.to_vec()),
+            Direction::Descending => rest.end = Bound::Excluded(key.to_vec()),
+        }
+        rest
+    }
+
+    /// Whether `key` lies inside.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let after_start = match &self.start {
+            Bound::Included(start) => key >= start.as_slice(),
+            Bound::Excluded(start) => key > start.as_slice(),
+            Bound::Unbounded => true,
+        };
+        let before_end = match &self.end {
+            Bound::Included(end) => key <= end.as_slice(),
+            Bound::Excluded(end) => key < end.as_slice(),
+            Bound::Unbounded => true,
+        };
+        after_start && before_end
+    }
+
+    /// Whether no key can lie inside. `BTreeMap::range` panics on some of these, so stores ask first.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match (&self.start, &self.end) {
+            (Bound::Unbounded, _) => false,
+            (_, Bound::Unbounded) => false,
+            (Bound::Included(start), Bound::Included(end)) => start > end,
+            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+        }
+    }
+
+    /// The bounds as borrowed slices, for `range` calls of ordered maps.
+    #[must_use]
+    pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (self.start.as_ref().map(Vec::as_slice), self.end.as_ref().map(Vec::as_slice))
+    }
+}
+
+/// The smallest bound behind every key that begins with `prefix`.
+fn prefix_end(prefix: &[u8]) -> Bound<Vec<u8>> {
+    match prefix.iter().rposition(|byte| *byte != 0xff) {
+        Some(last) => {
+            let mut end: Vec<u8> = prefix.iter().copied().take(last + 1).collect();
+            if let Some(byte) = end.last_mut() {
+                *byte += 1;
+            }
+            Bound::Excluded(end)
+        }
+        None => Bound::Unbounded,
+    }
+}
+
+/// One page of a scan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Keys and values, in the order of the scan.
+    pub entries: Vec<(Vec<u8>, Value)>,
+    /// The key to go on behind (see [`KeyRange::behind`]); `None` when the range has been read to its end.
+    pub resume: Option<Vec<u8>>,
+}
+
+/// How one transaction is run.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct TxnOptions {
+    /// When the commit returns.
+    pub durability: Durability,
+    /// Lets a networked engine find out whether an unanswered commit landed. A local engine needs none.
+    pub id: Option<u128>,
+    /// Keys that the body will name: a networked engine locks or fetches them ahead. Only a hint.
+    pub keys_hint: Vec<(Tree, Vec<u8>)>,
+}
+
+impl TxnOptions {
+    /// Options with this durability.
+    #[must_use]
+    pub fn durability(durability: Durability) -> Self {
+        TxnOptions { durability, ..TxnOptions::default() }
+    }
+}
+
+/// A commit that was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// The position of the batch that holds it; of the newest batch that was read for a body without writes.
+    pub cursor: Cursor,
+}
+
+impl Committed {
+    /// A commit at `cursor`.
+    #[must_use]
+    pub fn at(cursor: Cursor) -> Self {
+        Committed { cursor }
+    }
+}
+
+/// Limits and abilities of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Its name: `sled`, `memory`.
+    pub engine: &'static str,
+    /// Most writes in one transaction.
+    pub txn_writes_max: usize,
+    /// Most bytes of keys and values written in one transaction.
+    pub txn_bytes_max: usize,
+    /// The strongest promise that a commit can get.
+    pub durability_max: Durability,
+    /// Whether commits outlive the process at all.
+    pub persistent: bool,
+    /// Whether the file system could sync folders when this engine was opened.
+    pub syncs_folders: bool,
+}
+
+/// Plain numbers about an engine since it was opened, for any metrics crate.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct EngineStats {
+    /// Transactions that wrote something and were acknowledged.
+    pub commits: u64,
+    /// Batches that these were sealed into.
+    pub batches: u64,
+    /// Commits in the largest batch.
+    pub batch_commits_max: u64,
+    /// `fdatasync` calls on the journal for batches. Preparing segments counts apart.
+    pub journal_syncs: u64,
+    /// Segments prepared or recycled, each with its own syncs.
+    pub segments_prepared: u64,
+    /// Bytes that the journal takes on disk.
+    pub journal_bytes: u64,
+    /// Frames appended to the journal, in bytes.
+    pub journal_appended_bytes: u64,
+    /// Bytes in the active and frozen memtables.
+    pub memtable_bytes: usize,
+    /// Sequence of the newest durable batch.
+    pub durable_sequence: u64,
+    /// Sequence up to which the store holds everything.
+    pub applied_sequence: u64,
+    /// Chunks that the applier wrote to the store, each with one store sync.
+    pub store_syncs: u64,
+    /// Writes that the applier sent to the store.
+    pub store_writes: u64,
+    /// Bytes that the store takes on disk.
+    pub store_bytes: u64,
+    /// Time that writers were held back to the applier's pace, in microseconds.
+    pub stall_us: u64,
+    /// Bodies that ran for more than 1 ms under the engine's mutex.
+    pub slow_bodies: u64,
+}
+
+/// Refuses a key outside 1..=[`KEY_BYTES_MAX`] bytes.
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(Error::invalid(format!("key: 1..={KEY_BYTES_MAX} bytes, got {}", key.len())));
+    }
+    Ok(())
+}
+
+/// Refuses a page size outside 1..=[`SCAN_LIMIT_MAX`].
+pub(crate) fn check_limit(limit: usize) -> Result<()> {
+    if limit == 0 || limit > SCAN_LIMIT_MAX {
+        return Err(Error::invalid(format!("limit: 1..={SCAN_LIMIT_MAX} entries, got {limit}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_range_ends_behind_its_last_key_also_when_it_is_all_ones() {
+        assert_eq!(KeyRange::prefix(b"a\xff").end, Bound::Excluded(b"b".to_vec()));
+        assert_eq!(KeyRange::prefix(b"\xff\xff").end, Bound::Unbounded);
+        assert!(KeyRange::prefix(b"a\xff").contains(b"a\xff\xff\xff"));
+        assert!(!KeyRange::prefix(b"a\xff").contains(b"b"));
+    }
+
+    #[test]
+    fn ranges_that_ordered_maps_would_panic_on_are_called_empty() {
+        let range = |start, end| KeyRange { start, end };
+        assert!(range(Bound::Excluded(vec![1]), Bound::Excluded(vec![1])).is_empty());
+        assert!(range(Bound::Included(vec![2]), Bound::Included(vec![1])).is_empty());
+        assert!(!range(Bound::Included(vec![1]), Bound::Included(vec![1])).is_empty());
+    }
+}
