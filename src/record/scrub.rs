@@ -228,12 +228,15 @@ pub fn verify_values(
             return Ok(());
         }
         report.records += 1;
-        let counted = counter.map(|(number, _, group)| group(key).map(|group| (number, group))).transpose();
-        let whole = PartReader::in_view(view.reader()).check(part, key, stored);
-        match damage(counted.and_then(|counted| whole.map(|()| counted)))? {
-            Ok(Some((number, group))) => *sums.entry(keys::counter(number, &group.finish())).or_default() += 1,
-            Ok(None) => {}
-            Err(error) => report.violation(ViolationKind::Unreadable, part.tree, key, error.to_string()),
+        // A value counts by its key, also when it can't be read.
+        if let Some((number, _, group)) = counter {
+            match damage(group(key))? {
+                Ok(group) => *sums.entry(keys::counter(number, &group.finish())).or_default() += 1,
+                Err(error) => report.violation(ViolationKind::Misplaced, part.tree, key, error.to_string()),
+            }
+        }
+        if let Err(error) = damage(PartReader::in_view(view.reader()).check(part, key, stored))? {
+            report.violation(ViolationKind::Unreadable, part.tree, key, error.to_string());
         }
         Ok(())
     })?;
