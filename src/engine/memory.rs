@@ -68,10 +68,11 @@ impl KvStore for MemoryStore {
         }
         let state = self.state.read();
         let inside = state.tree(tree).range::<[u8], _>(range.bounds());
-        let entry = |(key, value): (&Box<[u8]>, &Value)| (key.to_vec(), value.clone());
         Ok(match direction {
-            Direction::Ascending => inside.take(limit).map(entry).collect(),
-            Direction::Descending => inside.rev().take(limit).map(entry).collect(),
+            Direction::Ascending => inside.take(limit).map(|(key, value)| (key.to_vec(), value.clone())).collect(),
+            Direction::Descending => {
+                inside.rev().take(limit).map(|(key, value)| (key.to_vec(), value.clone())).collect()
+            }
         })
     }
 
