@@ -15,8 +15,8 @@ mod counter;
 mod cursor;
 pub mod local;
 pub mod memory;
-// #[cfg(feature = "sled")]
-// pub mod sled;
+#[cfg(feature = "sled")]
+pub mod sled;
 mod tree;
 // pub mod wrap;
 
