@@ -1,0 +1,4 @@
+//! placeholder
+pub mod disk;
+pub mod opener;
+pub mod sim;
