@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
-use ml_persistence::{Durability, EngineKind};
+use ml_persistence::Durability;
 
 /// What `mlp --help` prints.
 pub const USAGE: &str = "\
@@ -42,7 +42,8 @@ pub enum Command {
 pub struct ExecOptions {
     /// The store's folder; `None` for the memory engine alone.
     pub data: Option<PathBuf>,
-    pub engine: EngineKind,
+    /// As it was spelled: whether this build has it shows when the store is opened.
+    pub engine: String,
     pub durability: Durability,
     pub parallel: usize,
     /// Where a manual clock starts; `None` for the system's clock.
@@ -132,12 +133,8 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
     if given.json || given.limit.is_some() {
         return Err("--json and --limit: exec knows neither; it always speaks JSON".into());
     }
-    let engine = match given.engine.as_deref() {
-        None | Some("sled") => EngineKind::Sled,
-        Some("memory") => EngineKind::Memory,
-        Some(other) => return Err(format!("--engine {other}: this build has sled and memory").into()),
-    };
-    if engine == EngineKind::Sled && given.data.is_none() {
+    let engine = given.engine.clone().unwrap_or_else(|| "sled".to_owned());
+    if engine != "memory" && given.data.is_none() {
         return Err("exec: --data DIR is required".into());
     }
     let durability = match given.durability.as_deref() {

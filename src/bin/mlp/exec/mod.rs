@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ml_persistence::{Error, Ids, ManualClock, MlPersistence, Result};
+use ml_persistence::{EngineKind, Error, Ids, ManualClock, MlPersistence, Result};
 
 use crate::args::ExecOptions;
 use crate::fields::Fields;
@@ -42,8 +42,13 @@ pub fn run(options: &ExecOptions) -> ExitCode {
 
 fn open(options: &ExecOptions) -> Result<Session> {
     let clock = options.manual_now_ms.map(ManualClock::at);
+    let engine = match options.engine.as_str() {
+        "sled" => EngineKind::Sled,
+        "memory" => EngineKind::Memory,
+        other => return Err(Error::unsupported(format!("engine {other:?}: this build has sled and memory"))),
+    };
     let mut builder = match &options.data {
-        Some(folder) => MlPersistence::builder(folder).engine(options.engine),
+        Some(folder) => MlPersistence::builder(folder).engine(engine),
         None => MlPersistence::in_memory(),
     };
     if let Some(clock) = &clock {
