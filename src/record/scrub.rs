@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::schema::{Index, Record};
+use super::stage::for_each_staged;
 use super::upkeep;
 use super::value::PartReader;
 use super::view::{View, for_each, read_entry};
@@ -253,6 +254,9 @@ pub fn verify_values(
 /// As [`verify`].
 pub fn verify_pieces(view: &View<'_>, report: &mut Report) -> Result<()> {
     let mut pieces_of = BTreeMap::new();
+    for_each_staged(view.reader(), |value_id, pieces| {
+        pieces_of.insert(value_id, pieces);
+    })?;
     for &tree in Tree::ALL.iter().filter(|tree| !matches!(tree, Tree::Index | Tree::Counter | Tree::Blob)) {
         for_each(view.reader(), tree, KeyRange::all(), |key, stored| {
             // What can't be read is reported by the check of its own kind.
