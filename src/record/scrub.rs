@@ -211,8 +211,18 @@ fn verify_sums(
     Ok(())
 }
 
+/// A counter of single values, by key: how many there are in each group.
+pub struct KeyCounter {
+    /// Given out once, in `record/catalog.rs`.
+    pub number: u32,
+    /// Its name in messages.
+    pub name: &'static str,
+    /// The group that a key counts in.
+    pub group: fn(&[u8]) -> Result<KeyWriter>,
+}
+
 /// Checks single values that no index knows: every key of the part's tree that `owns` accepts holds a whole value of
-/// the part. With `counter` (number, name, and the group that a key counts in), how many there are in each group too.
+/// the part. With `counter`, how many there are in each group too.
 ///
 /// # Errors
 /// As [`verify`].
@@ -220,7 +230,7 @@ pub fn verify_values(
     view: &View<'_>,
     part: Part,
     owns: fn(&[u8]) -> bool,
-    counter: Option<(u32, &'static str, fn(&[u8]) -> Result<KeyWriter>)>,
+    counter: Option<&KeyCounter>,
     report: &mut Report,
 ) -> Result<()> {
     let mut sums = BTreeMap::new();
@@ -230,9 +240,9 @@ pub fn verify_values(
         }
         report.records += 1;
         // A value counts by its key, also when it can't be read.
-        if let Some((number, _, group)) = counter {
-            match damage(group(key))? {
-                Ok(group) => *sums.entry(keys::counter(number, &group.finish())).or_default() += 1,
+        if let Some(counter) = counter {
+            match damage((counter.group)(key))? {
+                Ok(group) => *sums.entry(keys::counter(counter.number, &group.finish())).or_default() += 1,
                 Err(error) => report.violation(ViolationKind::Misplaced, part.tree, key, error.to_string()),
             }
         }
@@ -242,7 +252,7 @@ pub fn verify_values(
         Ok(())
     })?;
     match counter {
-        Some((number, name, _)) => verify_sums(view, number, name, &mut sums, 0, report),
+        Some(counter) => verify_sums(view, counter.number, counter.name, &mut sums, 0, report),
         None => Ok(()),
     }
 }
