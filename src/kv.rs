@@ -20,8 +20,8 @@ use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
-use crate::record::scrub::{self, Report};
-use crate::record::{RecordStore, Transaction, View, catalog};
+use crate::record::scrub::{self, KeyCounter, Report};
+use crate::record::{RecordStore, Staged, Transaction, View, catalog};
 
 pub use crate::keys::{KV_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 
@@ -117,16 +117,54 @@ impl Kv {
     /// # Errors
     /// `Invalid` naming what is beyond its limit; whatever a commit can answer.
     pub fn batch(&self, writes: &[KvWrite]) -> Result<()> {
-        self.records.transact(self.durability, |txn| {
-            let mut kv = txn.kv();
-            for write in writes {
-                match write {
-                    KvWrite::Put { namespace, key, value } => kv.put(namespace, key, value)?,
-                    KvWrite::Delete { namespace, key } => kv.delete(namespace, key)?,
+        let mut staged = Vec::with_capacity(writes.len());
+        let outcome = self.stage_all(writes, &mut staged).and_then(|()| {
+            self.records.transact(self.durability, |txn| {
+                let mut kv = txn.kv();
+                writes.iter().zip(&staged).try_for_each(|(write, staged)| match (write, staged) {
+                    (KvWrite::Put { namespace, key, .. }, Some(staged)) => kv.put_staged(namespace, key, staged),
+                    (KvWrite::Delete { namespace, key }, None) => kv.delete(namespace, key),
+                    _ => Err(Error::internal("a put, and only a put, is staged")),
+                })
+            })
+        });
+        self.settle(outcome, staged.into_iter().flatten())
+    }
+
+    /// Encodes every value, and writes the large ones ahead, so that the commit itself stays small.
+    fn stage_all(&self, writes: &[KvWrite], staged: &mut Vec<Option<Staged>>) -> Result<()> {
+        for write in writes {
+            staged.push(match write {
+                KvWrite::Put { namespace, key, value } => Some(self.stage(namespace, key, value)?),
+                KvWrite::Delete { namespace, key } => {
+                    keys::check_kv(namespace, key)?;
+                    None
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn stage(&self, namespace: &str, key: &str, value: &Json) -> Result<Staged> {
+        let key = kv_key(namespace, key)?;
+        check_value(value)?;
+        self.records.stage(catalog::KV_VALUE, &key, value)
+    }
+
+    /// Gives up what was staged for a commit that did not happen. One that may have happened keeps its pieces: where it
+    /// did not, the next opening sweeps them.
+    fn settle(&self, outcome: Result<()>, staged: impl Iterator<Item = Staged>) -> Result<()> {
+        if let Err(error) = &outcome
+            && !matches!(error.kind(), ErrorKind::CommitUnknown | ErrorKind::Closed)
+        {
+            for staged in staged {
+                if self.records.discard_staged(staged).is_err() {
+                    // The next opening sweeps it; the caller is owed the first error.
+                    break;
                 }
             }
-            Ok(())
-        })
+        }
+        outcome
     }
 
     /// How many keys `namespace` holds: reads one counter.
@@ -178,7 +216,10 @@ impl Kv {
 
 impl KeyValue for Kv {
     fn put(&self, namespace: &str, key: &str, value: &Json) -> Result<()> {
-        self.records.transact(self.durability, |txn| txn.kv().put(namespace, key, value))
+        let staged = self.stage(namespace, key, value)?;
+        let outcome =
+            self.records.transact(self.durability, |txn| txn.kv().put_staged(namespace, key, &staged));
+        self.settle(outcome, std::iter::once(staged))
     }
 
     fn get(&self, namespace: &str, key: &str) -> Result<Option<Json>> {
@@ -232,9 +273,12 @@ fn page(view: &View<'_>, mut range: KeyRange, limit: usize) -> Result<KeyValuePa
 
 /// Checks every value of the plain contract, and counts the keys of each namespace again.
 pub(crate) fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
-    let by_namespace = |key: &[u8]| keys::parse_kv(key).map(|(namespace, _)| group(&namespace));
-    let counter = (catalog::KV_ENTRIES, "kv_entries", by_namespace as fn(&[u8]) -> Result<KeyWriter>);
-    scrub::verify_values(view, catalog::KV_VALUE, |_| true, Some(counter), report)
+    let by_namespace = KeyCounter {
+        number: catalog::KV_ENTRIES,
+        name: "kv.entries",
+        group: |key| keys::parse_kv(key).map(|(namespace, _)| group(&namespace)),
+    };
+    scrub::verify_values(view, catalog::KV_VALUE, |_| true, Some(&by_namespace), report)
 }
 
 /// The plain contract inside a transaction.
@@ -263,15 +307,22 @@ impl KvTxn<'_, '_> {
     /// # Errors
     /// `Invalid` naming what is beyond its limit; `Corrupt`.
     pub fn put(&mut self, namespace: &str, key: &str, value: &Json) -> Result<()> {
-        let bytes = value.as_str().len();
-        if bytes > KV_VALUE_BYTES_MAX {
-            return Err(Error::invalid(format!("value: at most {KV_VALUE_BYTES_MAX} bytes of JSON, got {bytes}")));
-        }
+        check_value(value)?;
         let stored_key = kv_key(namespace, key)?;
-        if !self.txn.holds_part(catalog::KV_VALUE, &stored_key)? {
+        self.count_if_new(namespace, &stored_key)?;
+        self.txn.put_part(catalog::KV_VALUE, &stored_key, value)
+    }
+
+    fn put_staged(&mut self, namespace: &str, key: &str, staged: &Staged) -> Result<()> {
+        self.count_if_new(namespace, &kv_key(namespace, key)?)?;
+        self.txn.put_staged(staged)
+    }
+
+    fn count_if_new(&mut self, namespace: &str, stored_key: &[u8]) -> Result<()> {
+        if !self.txn.holds_part(catalog::KV_VALUE, stored_key)? {
             self.txn.add(catalog::KV_ENTRIES, group(namespace), 1);
         }
-        self.txn.put_part(catalog::KV_VALUE, &stored_key, value)
+        Ok(())
     }
 
     /// Removes `key`, whether or not it is there.
@@ -380,6 +431,14 @@ fn check_namespace(namespace: &str) -> Result<()> {
 fn kv_key(namespace: &str, key: &str) -> Result<Vec<u8>> {
     keys::check_kv(namespace, key)?;
     Ok(keys::kv(namespace, key))
+}
+
+fn check_value(value: &Json) -> Result<()> {
+    let bytes = value.as_str().len();
+    if bytes > KV_VALUE_BYTES_MAX {
+        return Err(Error::invalid(format!("value: at most {KV_VALUE_BYTES_MAX} bytes of JSON, got {bytes}")));
+    }
+    Ok(())
 }
 
 /// What the counter of entries is kept by.

@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::kv::{Kv, Namespace};
 use crate::record::scrub::Report;
 use crate::record::{self, RecordStore, Transaction};
+use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
 pub use stats::StoreStats;
@@ -53,6 +54,7 @@ pub struct MlPersistence(Arc<Inner>);
 
 struct Inner {
     records: RecordStore,
+    registry: Registry,
     durability: Durability,
     report: RecoveryReport,
 }
@@ -112,6 +114,12 @@ impl MlPersistence {
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.0.report
+    }
+
+    /// The model registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     /// The plain contract over every namespace.
@@ -182,7 +190,7 @@ impl MlPersistence {
     /// # Errors
     /// `Closed`; `Corrupt`.
     pub fn stats(&self) -> Result<StoreStats> {
-        stats::stats(&self.0.records)
+        stats::stats(&self.0.records, &self.0.registry)
     }
 
     /// Recomputes every index entry, counter and reference from the records and reports what differs. Changes nothing.
@@ -249,7 +257,10 @@ fn compose(
     started_ms: u64,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
+    // Values that a commit was to refer to and never did.
+    records.sweep_staged()?;
+    let registry = Registry::new(records.clone()).with_durability(durability);
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
-    Ok(MlPersistence(Arc::new(Inner { records, durability, report })))
+    Ok(MlPersistence(Arc::new(Inner { records, registry, durability, report })))
 }

@@ -6,6 +6,7 @@ use crate::engine::EngineStats;
 use crate::error::Result;
 use crate::keys::KeyWriter;
 use crate::record::{RecordStore, View, catalog};
+use crate::registry::Registry;
 
 /// Plain numbers about a store, for any metrics crate. Record counts come from counters: nothing is scanned.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,16 +26,25 @@ pub struct StoreStats {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecordCounts {
+    /// Models, archived ones included.
+    pub models: u64,
+    /// Versions of all models, archived ones included.
+    pub versions: u64,
     /// Keys of the plain contract, in all namespaces.
     pub kv: u64,
 }
 
-pub(super) fn stats(records: &RecordStore) -> Result<StoreStats> {
+pub(super) fn stats(records: &RecordStore, registry: &Registry) -> Result<StoreStats> {
     let engine = records.engine();
+    let summary = registry.summary()?;
     Ok(StoreStats {
         engine: engine.capabilities().engine,
         epoch: engine.epoch().number,
-        records: records.read(|view| Ok(RecordCounts { kv: total(view, catalog::KV_ENTRIES)? }))?,
+        records: RecordCounts {
+            models: summary.models.total,
+            versions: summary.versions.total,
+            kv: records.read(|view| total(view, catalog::KV_ENTRIES))?,
+        },
         storage: engine.stats(),
     })
 }

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::kv;
 use crate::record::scrub::{self, Report};
 use crate::record::{RecordStore, View};
+use crate::registry;
 
 /// Checks all of the store at one point in time. Changes nothing.
 pub(super) fn verify(records: &RecordStore) -> Result<Report> {
@@ -15,6 +16,7 @@ pub(super) fn verify(records: &RecordStore) -> Result<Report> {
 }
 
 fn everything(view: &View<'_>, report: &mut Report) -> Result<()> {
+    registry::verify(view, report)?;
     kv::verify(view, report)?;
     scrub::verify_pieces(view, report)
 }

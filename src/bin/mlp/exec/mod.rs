@@ -8,12 +8,15 @@
 //! the durability it asked for; no reply to a `power_loss` request shows state that a power cut could take back; bad
 //! input never ends the run. It refuses to guess: an unknown field is an error, not a hint.
 
+mod aliases;
 mod clock;
 mod kv;
 mod lines;
+mod models;
 mod ops;
 mod session;
 mod store;
+mod versions;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

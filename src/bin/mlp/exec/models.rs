@@ -1,7 +1,7 @@
 //! `model.*`: models of the registry.
 
-use ml_persistence::Result;
-use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, Property, RegistryTxn};
+use ml_persistence::{Error, Result};
+use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, PageRequest, Property, RegistryTxn};
 
 use super::session::{Answer, Request, json};
 use crate::fields::Fields;
@@ -85,6 +85,31 @@ pub fn update(request: &Request<'_>) -> Answer {
         update = update.by(by);
     }
     model(commit(request, |registry| registry.update_model(&name, &update)))
+}
+
+pub fn summary(request: &Request<'_>) -> Answer {
+    json(&request.session.db.registry().summary()?)
+}
+
+pub fn list(request: &Request<'_>) -> Answer {
+    json(&request.session.db.registry().list_models(&page(request.fields)?)?)
+}
+
+/// Which page of a listing; searching and sorting are a later build's.
+pub fn page(fields: &Fields<'_>) -> Result<PageRequest> {
+    for name in ["filter", "order_by"] {
+        if fields.raw(name).is_some_and(|raw| raw.get() != "null") {
+            return Err(Error::unsupported(format!("{name}: not in this build yet")));
+        }
+    }
+    if fields.flag_opt("explain")? == Some(true) {
+        return Err(Error::unsupported("explain: not in this build yet"));
+    }
+    let page = PageRequest::new().size(super::page_limit(fields, "page_size")?);
+    Ok(match fields.text_opt("page_token")? {
+        Some(token) => page.token(token),
+        None => page,
+    })
 }
 
 /// The model that an operation answers.

@@ -3,7 +3,7 @@
 use ml_persistence::{Error, Result};
 
 use super::session::{Answer, Request};
-use super::{clock, kv, store};
+use super::{aliases, clock, kv, models, store, versions};
 
 /// One operation.
 pub struct Op {
@@ -17,6 +17,50 @@ const fn op(name: &'static str, fields: &'static [&'static str], run: fn(&Reques
     Op { name, fields, run }
 }
 
+const PAGE: &[&str] = &["filter", "order_by", "page_size", "page_token", "explain"];
+const PAGE_OF_MODEL: &[&str] = &["model", "filter", "order_by", "page_size", "page_token", "explain"];
+const MODEL_UPDATE: &[&str] = &[
+    "name",
+    "description",
+    "tags_set",
+    "tags_delete",
+    "properties_set",
+    "properties_delete",
+    "archived",
+    "expected_revision",
+    "by",
+];
+const VERSION: &[&str] = &[
+    "model",
+    "make_active",
+    "create_model",
+    "source",
+    "run_id",
+    "description",
+    "tags",
+    "properties",
+    "metrics",
+    "hyperparams",
+    "parent_version",
+    "training_data_hash",
+    "stage",
+    "artifact",
+    "by",
+];
+const VERSION_UPDATE: &[&str] = &[
+    "model",
+    "version",
+    "description",
+    "tags_set",
+    "tags_delete",
+    "properties_set",
+    "properties_delete",
+    "stage",
+    "expected_revision",
+    "by",
+];
+const VERSION_CHANGE: &[&str] = &["model", "version", "expected_revision", "by"];
+
 /// What this build does.
 const OPS: &[Op] = &[
     op("kv.put", &["namespace", "key", "value"], kv::put),
@@ -26,6 +70,24 @@ const OPS: &[Op] = &[
     op("kv.count", &["namespace"], kv::count),
     op("kv.clear", &["namespace"], kv::clear),
     op("kv.batch", &["ops"], kv::batch),
+    op("model.create", &["name", "description", "tags", "properties", "by"], models::create),
+    op("model.get", &["name"], models::get),
+    op("model.summary", &[], models::summary),
+    op("model.list", PAGE, models::list),
+    op("model.update", MODEL_UPDATE, models::update),
+    op("version.register", VERSION, versions::register),
+    op("version.get", &["model", "version", "alias"], versions::get),
+    op("version.list", PAGE_OF_MODEL, versions::list),
+    op("version.update", VERSION_UPDATE, versions::update),
+    op("version.activate", VERSION_CHANGE, versions::activate),
+    op("version.deactivate", &["model", "expected_revision", "by"], versions::deactivate),
+    op("version.archive", VERSION_CHANGE, versions::archive),
+    op("version.unarchive", VERSION_CHANGE, versions::unarchive),
+    op("version.delete", VERSION_CHANGE, versions::delete),
+    op("version.artifact", &["model", "version"], versions::artifact),
+    op("alias.set", &["model", "alias", "version", "expected_revision", "by"], aliases::set),
+    op("alias.delete", &["model", "alias", "expected_revision", "by"], aliases::delete),
+    op("alias.history", &["model", "alias", "at"], aliases::history),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
     op("store.sync", &[], store::sync),
@@ -36,19 +98,11 @@ const OPS: &[Op] = &[
 
 /// What the surface names and a later build brings.
 const LATER: &[&str] = &[
-    "model.summary",
-    "model.list",
-    "model.update",
     "model.rename",
     "model.delete",
-    "version.list",
-    "version.update",
-    "version.delete",
-    "version.artifact",
     "version.touch",
     "version.least_recently_used",
     "version.evict",
-    "alias.history",
     "job.complete_and_claim",
     "job.attempts",
     "job.prune",

@@ -3,7 +3,7 @@
 use ml_persistence::Result;
 use ml_persistence::registry::{ArtifactContent, NewVersion, Version, VersionRef, VersionUpdate};
 
-use super::models::{change, commit, model, properties, revision};
+use super::models::{change, commit, model, page, properties, revision};
 use super::session::{Answer, Request, json, null};
 use crate::fields::Fields;
 
@@ -75,6 +75,15 @@ pub fn get(request: &Request<'_>) -> Answer {
         Some(_) => return Err(fields.wrong("alias", "either version or alias, not both")),
     };
     json(&request.session.db.registry().get(&name, wanted)?)
+}
+
+pub fn list(request: &Request<'_>) -> Answer {
+    let (fields, registry) = (request.fields, request.session.db.registry());
+    let page = page(fields)?;
+    match fields.text_opt("model")? {
+        Some(model) => json(&registry.list_versions(&model, &page)?),
+        None => json(&registry.list_all_versions(&page)?),
+    }
 }
 
 pub fn update(request: &Request<'_>) -> Answer {
