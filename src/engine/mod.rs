@@ -18,7 +18,7 @@ pub mod memory;
 #[cfg(feature = "sled")]
 pub mod sled;
 mod tree;
-// pub mod wrap;
+pub mod wrap;
 
 use std::fmt;
 use std::ops::Bound;
