@@ -1,9 +1,15 @@
 //! skeleton
 #![forbid(unsafe_code)]
 pub mod clock;
+pub mod codec;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod json;
+pub mod keys;
+pub mod record;
 pub use clock::{Clock, Ids, ManualClock, Stopwatch, SystemClock};
 pub use config::{Config, Durability};
 pub use error::{Error, ErrorKind, Result};
+pub use json::Json;
+pub use record::{Record, RecordStore, Schema, Transaction, View};

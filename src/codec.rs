@@ -1,0 +1,292 @@
+//! Every stored value is spelled here: an envelope around a payload of bincode 1.3.3. No other file names bincode.
+//!
+//! ```text
+//! offset  bytes  all little-endian
+//! 0       2      record tag, given out in record/catalog.rs
+//! 2       2      schema version of the payload, from 1
+//! 4       1      codec of the payload: 1 = bincode 1.3.3, fixed-width integers, little-endian
+//! 5       1      flags: bit 0 = the payload is a head (below); the others are 0
+//! 6       4      length of the payload
+//! 10      n      payload
+//! 10 + n  4      CRC32C over tree number (1 byte), key, and bytes 0..10 + n
+//! ```
+//!
+//! A value that is too large for one entry lies in pieces in `blob`: its whole envelope, cut. In its place stands an
+//! envelope of the tag "piece head" whose payload is the head:
+//!
+//! ```text
+//! 0    16    value id, the first part of the pieces' keys
+//! 16   8     length of the whole envelope
+//! 24   4     how many pieces
+//! 28   4     CRC32C of the whole envelope
+//! ```
+//!
+//! A flipped bit anywhere, and a value that turns up under another key or in another tree, are `Corrupt`. An older
+//! schema version is handed to the type that reads it; a newer one, or an unknown codec, is `Unsupported`. A length is
+//! believed only once the bytes it promises are there.
+
+use std::fmt;
+
+use bincode::Options;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::engine::Tree;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest value that a host can store, in bytes.
+pub const VALUE_TOTAL_MAX: usize = 16 << 20;
+/// Largest payload: the largest value and what frames it.
+const PAYLOAD_BYTES_MAX: usize = VALUE_TOTAL_MAX + 1024;
+
+const BINCODE: u8 = 1;
+const FLAG_HEAD: u8 = 1;
+const HEADER_BYTES: usize = 10;
+const CHECKSUM_BYTES: usize = 4;
+/// Tag and version of a head, whatever the value behind it.
+const HEAD_TAG: u16 = 7;
+const HEAD_VERSION: u16 = 1;
+
+/// What a stored value is: constants of `record/catalog.rs` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The tree it lives in.
+    pub tree: Tree,
+    /// Its record tag, given out once.
+    pub tag: u16,
+    /// The schema version that is written now.
+    pub version: u16,
+}
+
+/// Stands in the place of a value that was cut into pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The first part of the pieces' keys.
+    pub value_id: u128,
+    /// Length of the whole envelope, in bytes.
+    pub bytes: u64,
+    /// How many pieces it was cut into.
+    pub pieces: u32,
+    /// CRC32C of the whole envelope.
+    pub checksum: u32,
+}
+
+/// Bytes that are stored as one run instead of element by element, and JSON as a list of numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+/// The one spelling of payloads.
+fn options() -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .with_limit(PAYLOAD_BYTES_MAX as u64)
+        .reject_trailing_bytes()
+}
+
+/// The envelope of `value` at this place.
+///
+/// # Errors
+/// `Invalid` for a value beyond 16 MiB, or one that its type can't serialize.
+pub fn encode<T: Serialize + ?Sized>(part: Part, key: &[u8], value: &T) -> Result<Vec<u8>> {
+    let mut bytes = header(part.tag, part.version, 0);
+    options().serialize_into(&mut bytes, value).map_err(|source| {
+        let message = match *source {
+            bincode::ErrorKind::SizeLimit => format!("value: at most {VALUE_TOTAL_MAX} bytes"),
+            _ => format!("value: {source}"),
+        };
+        Error::with_source(ErrorKind::Invalid, message, source)
+    })?;
+    seal(part.tree, key, bytes)
+}
+
+/// The value in the envelope at this place.
+///
+/// # Errors
+/// `Corrupt` for bytes that [`encode`] did not write for this part, tree and key; `Unsupported` for a newer schema
+/// version or codec; `Internal` for a value that was cut: that is what `View` and `Transaction` put together.
+pub fn decode<T: DeserializeOwned>(part: Part, key: &[u8], bytes: &[u8]) -> Result<T> {
+    decode_versioned(part, key, bytes).map(|(_, value)| value)
+}
+
+/// The value and the schema version that it was written with, at most the part's own.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_versioned<T: DeserializeOwned>(part: Part, key: &[u8], bytes: &[u8]) -> Result<(u16, T)> {
+    let envelope = open(part.tree, key, bytes)?;
+    let place = || format!("{} `{}`", part.tree.name(), key.escape_ascii());
+    if envelope.flags & FLAG_HEAD != 0 {
+        return Err(Error::internal(format!("{}: the value lies in pieces and was read as if it did not", place())));
+    }
+    if envelope.tag != part.tag {
+        return Err(Error::corrupt(format!("{}: expected record tag {}, found {}", place(), part.tag, envelope.tag)));
+    }
+    if envelope.version > part.version {
+        return Err(Error::unsupported(format!(
+            "{}: schema version {} of record tag {} is newer than {}, which this build reads",
+            place(),
+            envelope.version,
+            part.tag,
+            part.version
+        )));
+    }
+    let value = options().deserialize(envelope.payload).map_err(|source| {
+        let message = format!("{}: payload of record tag {}: {source}", place(), part.tag);
+        Error::with_source(ErrorKind::Corrupt, message, source)
+    })?;
+    Ok((envelope.version, value))
+}
+
+/// The envelope that stands in the place of a value in pieces.
+///
+/// # Errors
+/// None in practice: a head is far below every limit.
+pub fn encode_head(tree: Tree, key: &[u8], head: &Head) -> Result<Vec<u8>> {
+    let mut bytes = header(HEAD_TAG, HEAD_VERSION, FLAG_HEAD);
+    options()
+        .serialize_into(&mut bytes, head)
+        .map_err(|source| Error::with_source(ErrorKind::Internal, "piece head", source))?;
+    seal(tree, key, bytes)
+}
+
+/// The head at this place, or `None` when the value itself stands there.
+///
+/// # Errors
+/// `Corrupt` for bytes that no function here wrote for this tree and key; `Unsupported` for a newer head or codec.
+pub fn read_head(tree: Tree, key: &[u8], bytes: &[u8]) -> Result<Option<Head>> {
+    let envelope = open(tree, key, bytes)?;
+    if envelope.flags & FLAG_HEAD == 0 {
+        return Ok(None);
+    }
+    let place = || format!("{} `{}`", tree.name(), key.escape_ascii());
+    if envelope.tag != HEAD_TAG {
+        return Err(Error::corrupt(format!("{}: flagged as a piece head, but tagged {}", place(), envelope.tag)));
+    }
+    if envelope.version > HEAD_VERSION {
+        return Err(Error::unsupported(format!("{}: piece head of version {}", place(), envelope.version)));
+    }
+    let head = options().deserialize(envelope.payload).map_err(|source| {
+        Error::with_source(ErrorKind::Corrupt, format!("{}: piece head: {source}", place()), source)
+    })?;
+    Ok(Some(head))
+}
+
+/// Whether the envelope at this place is whole and of this part, without reading the payload.
+///
+/// # Errors
+/// As [`decode`], except for what only the payload's type can tell.
+pub fn check(part: Part, key: &[u8], bytes: &[u8]) -> Result<()> {
+    let envelope = open(part.tree, key, bytes)?;
+    if envelope.tag == part.tag && envelope.version <= part.version {
+        return Ok(());
+    }
+    let place = format!("{} `{}`", part.tree.name(), key.escape_ascii());
+    let found = format!("found tag {} version {}", envelope.tag, envelope.version);
+    Err(Error::corrupt(format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version)))
+}
+
+/// The checksum of the pieces of a value, put together.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// A checked envelope, taken apart.
+struct Envelope<'a> {
+    tag: u16,
+    version: u16,
+    flags: u8,
+    payload: &'a [u8],
+}
+
+fn header(tag: u16, version: u16, flags: u8) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(&tag.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.extend_from_slice(&[BINCODE, flags]);
+    // The payload's length, filled in by `seal`.
+    bytes.extend_from_slice(&[0; 4]);
+    bytes
+}
+
+/// Fills in the payload's length and closes the envelope with its checksum.
+fn seal(tree: Tree, key: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let length = u32::try_from(bytes.len().saturating_sub(HEADER_BYTES))
+        .map_err(|_| Error::internal("a payload beyond its own limit"))?;
+    if let Some(place) = bytes.get_mut(HEADER_BYTES - 4..HEADER_BYTES) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+    let checksum = place_checksum(tree, key, &bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    Ok(bytes)
+}
+
+fn place_checksum(tree: Tree, key: &[u8], envelope: &[u8]) -> u32 {
+    let checksum = crc32c::crc32c(&[tree.number()]);
+    crc32c::crc32c_append(crc32c::crc32c_append(checksum, key), envelope)
+}
+
+fn open<'a>(tree: Tree, key: &[u8], bytes: &'a [u8]) -> Result<Envelope<'a>> {
+    let damaged = |what: &str| Error::corrupt(format!("{} `{}`: {what}", tree.name(), key.escape_ascii()));
+    let (body, stored) =
+        bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| damaged("too short for an envelope"))?;
+    let (header, payload) =
+        body.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| damaged("too short for an envelope"))?;
+    // Before any field is believed: a flipped bit in the version must not be called a newer version.
+    if place_checksum(tree, key, body) != u32::from_le_bytes(*stored) {
+        return Err(damaged("checksum does not match: damaged, or moved here from another place"));
+    }
+    let [tag_low, tag_high, version_low, version_high, codec, flags, length @ ..] = *header;
+    if u32::from_le_bytes(length) as usize != payload.len() {
+        return Err(damaged("length does not match"));
+    }
+    if codec != BINCODE || flags & !FLAG_HEAD != 0 {
+        return Err(Error::unsupported(format!(
+            "{} `{}`: codec {codec} with flags {flags:#x} is newer than this build",
+            tree.name(),
+            key.escape_ascii()
+        )));
+    }
+    let tag = u16::from_le_bytes([tag_low, tag_high]);
+    let version = u16::from_le_bytes([version_low, version_high]);
+    Ok(Envelope { tag, version, flags, payload })
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct BytesVisitor;
+
+        impl<'de> Visitor<'de> for BytesVisitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> std::result::Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> std::result::Result<Bytes, E> {
+                Ok(Bytes(bytes))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> std::result::Result<Bytes, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = items.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Bytes(bytes))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(BytesVisitor)
+    }
+}

@@ -1,0 +1,51 @@
+//! Every number that is persisted, in one table: record tags, index numbers, counter numbers. A number is given out
+//! once and never reused, also when what it named is gone.
+//!
+//! ```text
+//! tags       1 model · 2 version · 3 job · 4 claim · 5 kv value · 6 unique entry · 7 piece head · 8 queue sequence
+//!            9 queue paused · 10 job attempts · 11 pointer history · 12 artifact · 13 artifact references
+//!            14 epoch · 15 format mark · 16 staged value
+//! indexes    1..=19 jobs · 20..=49 registry
+//! counters   1..=9 jobs · 10..=29 registry · 30 kv entries by namespace
+//! ```
+
+use crate::codec::Part;
+use crate::engine::Tree;
+
+/// A model, by name.
+pub const MODEL: Part = Part { tree: Tree::Models, tag: 1, version: 1 };
+/// A version of a model, by `name@vN`.
+pub const VERSION: Part = Part { tree: Tree::ModelVersions, tag: 2, version: 1 };
+/// A job, by id.
+pub const JOB: Part = Part { tree: Tree::Jobs, tag: 3, version: 1 };
+/// A job's claim, by id and `:claim`.
+pub const CLAIM: Part = Part { tree: Tree::Jobs, tag: 4, version: 1 };
+/// A value of the plain contract, by namespace and key.
+pub const KV_VALUE: Part = Part { tree: Tree::Kv, tag: 5, version: 1 };
+/// What a unique index entry holds: the primary key of the one record that has it.
+pub const UNIQUE_ENTRY: Part = Part { tree: Tree::Index, tag: 6, version: 1 };
+// 7 is the piece head: codec.rs writes it in the tree of the value that was cut.
+/// The next number in a queue's line.
+pub const QUEUE_SEQUENCE: Part = Part { tree: Tree::Meta, tag: 8, version: 1 };
+/// Whether a queue is paused.
+pub const QUEUE_PAUSED: Part = Part { tree: Tree::Meta, tag: 9, version: 1 };
+/// The attempts of a job, newest 16 in full.
+pub const JOB_ATTEMPTS: Part = Part { tree: Tree::History, tag: 10, version: 1 };
+/// Moves of a model's pointers: aliases and the active version.
+pub const POINTER_HISTORY: Part = Part { tree: Tree::History, tag: 11, version: 1 };
+/// The bytes of an artifact, by SHA-256.
+pub const ARTIFACT: Part = Part { tree: Tree::Records, tag: 12, version: 1 };
+/// How many versions hold an artifact, by SHA-256.
+pub const ARTIFACT_REFERENCES: Part = Part { tree: Tree::Records, tag: 13, version: 1 };
+// 14, the epoch, is the engine's own.
+/// The format of the folder.
+pub const FORMAT_MARK: Part = Part { tree: Tree::Meta, tag: 15, version: 1 };
+/// Pieces that were written ahead of the commit that will refer to them.
+pub const STAGED: Part = Part { tree: Tree::Meta, tag: 16, version: 1 };
+
+/// Counter: entries of the plain contract, by namespace.
+pub const KV_ENTRIES: u32 = 30;
+
+// --- jobs: indexes 1..=19, counters 1..=9 (append below this line) ---
+
+// --- registry: indexes 20..=49, counters 10..=29 (append below this line) ---

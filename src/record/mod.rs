@@ -1,0 +1,30 @@
+//! Typed records with indexes and counters that can't be forgotten: all are written in one transaction, by one writer.
+//!
+//! ```text
+//!   catalog   every persisted number             schema    Record, Index, Counter: pure functions of a record
+//!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
+//!   view      reads at one point in time         value     parts, large ones in pieces
+//!   scrub     finds what disagrees               digest    one number for the whole state
+//!   stage     large values, ahead of their commit          fresh     identifiers inside a body
+//! ```
+//!
+//! It promises that at every point in time each index entry and each counter is what the records say, and that a
+//! unique place has one holder. It knows nothing about jobs or models, and it never scans inside a transaction.
+
+pub mod catalog;
+mod digest;
+mod fresh;
+mod schema;
+pub mod scrub;
+mod store;
+mod txn;
+mod upkeep;
+mod value;
+mod view;
+
+pub use digest::digest;
+pub use schema::{Counter, Entries, Index, Record, Schema, Sums};
+pub use store::RecordStore;
+pub use txn::Transaction;
+pub use value::{PartReader, PartWriter};
+pub use view::{IndexEntry, IndexPage, View};

@@ -1,0 +1,133 @@
+//! What a record is, and what is kept about it: indexes and counters as pure functions of the record.
+//!
+//! The functions run on the old and the new record of every write, and only the difference is applied. So they look
+//! at nothing but the record: an entry that also depended on the clock could never be found again to be removed.
+
+use std::collections::BTreeMap;
+
+use crate::codec::Part;
+use crate::error::Result;
+use crate::keys::{self, KeyWriter};
+
+use super::value::{PartReader, PartWriter};
+
+/// A typed record: one or more stored parts under one primary key.
+///
+/// A record of one part loads, saves and erases it: `parts.get(PART, key)`, `parts.put(PART, &self.key(), self)`,
+/// `parts.delete(PART, &self.key())`. A job is a record of two (the job and its claim), and its indexes and counters
+/// are functions of the pair.
+pub trait Record: Clone + Sized + 'static {
+    /// Its indexes, its counters, and where its kind is found.
+    fn schema() -> &'static Schema<Self>;
+
+    /// The primary key, as index entries carry it. It never changes.
+    fn key(&self) -> Vec<u8>;
+
+    /// How often it was written: 1 after the first time.
+    fn revision(&self) -> u64;
+
+    /// Called by [`Transaction`](super::Transaction) alone, with each write.
+    fn set_revision(&mut self, revision: u64);
+
+    /// The record at `key`, or `None`.
+    ///
+    /// # Errors
+    /// As [`PartReader::get`].
+    fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>>;
+
+    /// Writes those parts that differ from `old`, all of them when there is none.
+    ///
+    /// # Errors
+    /// As [`PartWriter::put`].
+    fn save(&self, old: Option<&Self>, parts: &mut PartWriter<'_>) -> Result<()>;
+
+    /// Removes every part.
+    ///
+    /// # Errors
+    /// As [`PartWriter::delete`].
+    fn erase(&self, parts: &mut PartWriter<'_>) -> Result<()>;
+}
+
+/// What is kept about one kind of record.
+pub struct Schema<R: 'static> {
+    /// Its name in messages: `model`, `job`.
+    pub name: &'static str,
+    /// The part whose tree and keys list every record of the kind.
+    pub primary: Part,
+    /// Whether a key of that tree is such a record's primary key.
+    pub owns: fn(&[u8]) -> bool,
+    /// Its indexes.
+    pub indexes: &'static [Index<R>],
+    /// Its counters.
+    pub counters: &'static [Counter<R>],
+}
+
+/// An ordered index over one kind of record.
+pub struct Index<R: 'static> {
+    /// Given out once, in `record/catalog.rs`.
+    pub number: u32,
+    /// Its name in messages.
+    pub name: &'static str,
+    /// Whether two records may have the same entry.
+    pub unique: bool,
+    /// The record's entries: none for a record that the index leaves out.
+    pub entries: fn(&R, &mut Entries),
+}
+
+/// Sums over one kind of record, by group.
+pub struct Counter<R: 'static> {
+    /// Given out once, in `record/catalog.rs`.
+    pub number: u32,
+    /// Its name in messages.
+    pub name: &'static str,
+    /// What the record adds to which group.
+    pub sums: fn(&R, &mut Sums),
+}
+
+/// Collects the entries of one record in one index.
+#[derive(Debug, Default)]
+pub struct Entries(Vec<Vec<u8>>);
+
+impl Entries {
+    /// One more entry. The same one twice counts once.
+    pub fn push(&mut self, parts: KeyWriter) {
+        self.0.push(parts.finish());
+    }
+}
+
+/// Collects what one record adds to one counter.
+#[derive(Debug, Default)]
+pub struct Sums(Vec<(Vec<u8>, i64)>);
+
+impl Sums {
+    /// Adds `amount` to `group`.
+    pub fn add(&mut self, group: KeyWriter, amount: i64) {
+        self.0.push((group.finish(), amount));
+    }
+}
+
+impl<R> Index<R> {
+    /// The entry keys of `record`, in order and without repetition.
+    pub(super) fn entry_keys(&self, record: &R, primary: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut entries = Entries::default();
+        (self.entries)(record, &mut entries);
+        let primary = (!self.unique).then_some(primary);
+        let mut entry_keys =
+            entries.0.iter().map(|parts| keys::index_entry(self.number, parts, primary)).collect::<Result<Vec<_>>>()?;
+        entry_keys.sort_unstable();
+        entry_keys.dedup();
+        Ok(entry_keys)
+    }
+}
+
+impl<R> Counter<R> {
+    /// Adds `sign` times what `record` counts for to `sums`, by counter key. 128 bits hold any number of `i64`s that
+    /// memory can hold.
+    pub(super) fn add_to(&self, record: &R, sign: i128, sums: &mut BTreeMap<Vec<u8>, i128>) {
+        let mut collected = Sums::default();
+        (self.sums)(record, &mut collected);
+        for (group, amount) in collected.0 {
+            *sums.entry(keys::counter(self.number, &group)).or_default() += sign * i128::from(amount);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The handle that everything above holds: an engine, a clock and a source of identifiers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::{Clock, Ids};
+use crate::config::Durability;
+use crate::engine::{Committed, Engine, TxnOptions};
+use crate::error::{Error, Result};
+
+use super::txn::Transaction;
+use super::view::View;
+
+/// A shared handle on the records of one engine. Cheap to clone.
+#[derive(Clone)]
+pub struct RecordStore {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<Ids>,
+}
+
+impl fmt::Debug for RecordStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordStore").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl RecordStore {
+    /// A handle on `engine`.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, ids: Arc<Ids>) -> Self {
+        RecordStore { engine, clock, ids }
+    }
+
+    /// The engine underneath.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Where identifiers come from.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Runs `body` and commits what it wrote, all of it or nothing. The body may run more than once, so it does
+    /// nothing but read and write through its [`Transaction`].
+    ///
+    /// # Errors
+    /// The body's own, and those of [`Engine::transact`].
+    pub fn transact<T>(
+        &self,
+        durability: Durability,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.commit(durability, body).map(|(value, _)| value)
+    }
+
+    /// As [`RecordStore::transact`], and answers where the commit stands.
+    ///
+    /// # Errors
+    /// The body's own, and those of [`Engine::transact`].
+    pub fn commit<T>(
+        &self,
+        durability: Durability,
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<(T, Committed)> {
+        let (now_ms, base_id) = (self.clock.now_ms(), self.ids.next_u128());
+        let mut answer = None;
+        let committed = self.engine.transact(&TxnOptions::durability(durability), &mut |txn| {
+            let mut transaction = Transaction::new(txn, now_ms, base_id);
+            answer = None;
+            let value = body(&mut transaction)?;
+            transaction.finish()?;
+            answer = Some(value);
+            Ok(())
+        })?;
+        match answer {
+            Some(value) => Ok((value, committed)),
+            None => Err(Error::internal("the engine committed a body that it never ran to its end")),
+        }
+    }
+
+    /// Runs `body` on one point in time. The body may run more than once.
+    ///
+    /// # Errors
+    /// The body's own, and those of [`Engine::read_view`].
+    pub fn read<T>(&self, mut body: impl FnMut(&View<'_>) -> Result<T>) -> Result<T> {
+        let mut answer = None;
+        self.engine.read_view(&mut |reader| {
+            answer = Some(body(&View::new(reader))?);
+            Ok(())
+        })?;
+        answer.ok_or_else(|| Error::internal("the engine answered without having read"))
+    }
+}
