@@ -83,14 +83,9 @@ impl Deadlines {
         table.by_job.get(&job).filter(|watch| watch.due <= now).map(|watch| watch.at(job, now))
     }
 
-    /// Whether this claim is noted.
-    pub fn knows(&self, job: JobId, claim: u64) -> bool {
-        self.0.lock().by_job.get(&job).is_some_and(|known| known.claim >= claim)
-    }
-
-    /// When the next lease runs out.
-    pub fn next(&self) -> Option<u64> {
-        self.0.lock().by_time.first().map(|(due, _)| *due)
+    /// Whether a claim of `job` is noted.
+    pub fn contains(&self, job: JobId) -> bool {
+        self.0.lock().by_job.contains_key(&job)
     }
 
     /// When the lease on `job` runs out.

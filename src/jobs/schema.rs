@@ -19,42 +19,41 @@
 
 use super::pair::{Body, Head, Pair};
 use super::state::State;
-use crate::engine::Tree;
 use crate::error::Result;
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog::{self, jobs as numbers};
 use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema, Sums};
 
-pub(crate) static READY: Index<Pair> =
+/// Jobs that can be claimed, first in line first.
+pub(crate) const READY: Index<Pair> =
     Index { number: numbers::READY, name: "jobs.ready", unique: false, entries: ready };
-pub(crate) static DUE: Index<Pair> = Index { number: numbers::DUE, name: "jobs.due", unique: false, entries: due };
-pub(crate) static LEASE: Index<Pair> =
+/// Jobs that wait for their time, first due first.
+pub(crate) const DUE: Index<Pair> = Index { number: numbers::DUE, name: "jobs.due", unique: false, entries: due };
+/// Executing jobs, oldest opening first.
+pub(crate) const LEASE: Index<Pair> =
     Index { number: numbers::LEASE, name: "jobs.lease", unique: false, entries: lease };
-pub(crate) static STATE: Index<Pair> =
+/// Jobs by queue and state, oldest enqueue first.
+pub(crate) const STATE: Index<Pair> =
     Index { number: numbers::STATE, name: "jobs.state", unique: false, entries: state };
-pub(crate) static ORDER: Index<Pair> =
+/// All jobs, oldest enqueue first.
+pub(crate) const ORDER: Index<Pair> =
     Index { number: numbers::ORDER, name: "jobs.order", unique: false, entries: order };
-pub(crate) static FINISHED: Index<Pair> =
+/// Finished jobs by queue and retention, first finished first.
+pub(crate) const FINISHED: Index<Pair> =
     Index { number: numbers::FINISHED, name: "jobs.finished", unique: false, entries: finished };
-pub(crate) static UNIQUE: Index<Pair> =
+/// Who holds a unique key.
+pub(crate) const UNIQUE: Index<Pair> =
     Index { number: numbers::UNIQUE, name: "jobs.unique", unique: true, entries: unique };
-pub(crate) static STATES: Counter<Pair> = Counter { number: numbers::STATES, name: "jobs.states", sums: states };
+/// Jobs by queue and state.
+pub(crate) const STATES: Counter<Pair> = Counter { number: numbers::STATES, name: "jobs.states", sums: states };
 
 /// Everything about jobs that can be checked and rebuilt from the jobs themselves.
 pub(crate) static SCHEMA: Schema<Pair> = Schema {
     name: "jobs",
     primary: catalog::JOB,
     owns: keys::is_job,
-    indexes: &[
-        Index { number: numbers::READY, name: "jobs.ready", unique: false, entries: ready },
-        Index { number: numbers::DUE, name: "jobs.due", unique: false, entries: due },
-        Index { number: numbers::LEASE, name: "jobs.lease", unique: false, entries: lease },
-        Index { number: numbers::STATE, name: "jobs.state", unique: false, entries: state },
-        Index { number: numbers::ORDER, name: "jobs.order", unique: false, entries: order },
-        Index { number: numbers::FINISHED, name: "jobs.finished", unique: false, entries: finished },
-        Index { number: numbers::UNIQUE, name: "jobs.unique", unique: true, entries: unique },
-    ],
-    counters: &[Counter { number: numbers::STATES, name: "jobs.states", sums: states }],
+    indexes: &[READY, DUE, LEASE, STATE, ORDER, FINISHED, UNIQUE],
+    counters: &[STATES],
 };
 
 fn ready(pair: &Pair, entries: &mut Entries) {
