@@ -290,3 +290,160 @@ impl<'de> Deserialize<'de> for Bytes {
         deserializer.deserialize_byte_buf(BytesVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: Part = Part { tree: Tree::Kv, tag: 0x0102, version: 3 };
+    const KEY: &[u8] = b"key";
+
+    #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    struct Sample {
+        number: u32,
+        signed: i64,
+        float: f64,
+        text: String,
+        option: Option<bool>,
+        list: Vec<u16>,
+        bytes: Bytes,
+    }
+
+    fn sample() -> Sample {
+        Sample {
+            number: 7,
+            signed: -2,
+            float: 1.5,
+            text: "é".to_owned(),
+            option: Some(true),
+            list: vec![1, 0x0203],
+            bytes: Bytes(vec![9, 8]),
+        }
+    }
+
+    /// [`sample`] under [`PART`] and [`KEY`]. These bytes lie in folders: if this test fails, the change is wrong, not
+    /// the test.
+    const GOLDEN: &[u8] = b"\x02\x01\x03\x00\x01\x00\x36\x00\x00\x00\
+        \x07\x00\x00\x00\
+        \xfe\xff\xff\xff\xff\xff\xff\xff\
+        \x00\x00\x00\x00\x00\x00\xf8\x3f\
+        \x02\x00\x00\x00\x00\x00\x00\x00\xc3\xa9\
+        \x01\x01\
+        \x02\x00\x00\x00\x00\x00\x00\x00\x01\x00\x03\x02\
+        \x02\x00\x00\x00\x00\x00\x00\x00\x09\x08\
+        \x61\xa5\x59\x2f";
+
+    const GOLDEN_HEAD: &[u8] = b"\x07\x00\x01\x00\x01\x01\x20\x00\x00\x00\
+        \x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\
+        \x00\x00\x01\x00\x00\x00\x00\x00\
+        \x04\x00\x00\x00\
+        \xef\xbe\xad\xde\
+        \xc8\x5a\x63\xe5";
+
+    fn head() -> Head {
+        Head { value_id: 1 << 120 | 5, bytes: 65_536, pieces: 4, checksum: 0xdead_beef }
+    }
+
+    fn kind<T>(outcome: Result<T>) -> ErrorKind {
+        outcome.err().expect("an error").kind()
+    }
+
+    #[test]
+    fn the_stored_bytes_of_a_value_and_of_a_piece_head_stay_what_they_are() {
+        assert_eq!(encode(PART, KEY, &sample()).unwrap().escape_ascii().to_string(), GOLDEN.escape_ascii().to_string());
+        assert_eq!(decode::<Sample>(PART, KEY, GOLDEN).unwrap(), sample());
+        let encoded = encode_head(Tree::Kv, KEY, &head()).unwrap();
+        assert_eq!(encoded.escape_ascii().to_string(), GOLDEN_HEAD.escape_ascii().to_string());
+        assert_eq!(read_head(Tree::Kv, KEY, GOLDEN_HEAD).unwrap(), Some(head()));
+        assert_eq!(read_head(Tree::Kv, KEY, GOLDEN).unwrap(), None);
+    }
+
+    #[test]
+    fn any_single_flipped_bit_is_corrupt() {
+        for golden in [GOLDEN, GOLDEN_HEAD] {
+            for bit in 0..golden.len() * 8 {
+                let mut bytes = golden.to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(kind(decode::<Sample>(PART, KEY, &bytes)), ErrorKind::Corrupt, "bit {bit}");
+                assert_eq!(kind(read_head(Tree::Kv, KEY, &bytes)), ErrorKind::Corrupt, "bit {bit}");
+                assert_eq!(kind(check(PART, KEY, &bytes)), ErrorKind::Corrupt, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_cut_short_or_made_longer_is_corrupt() {
+        for length in 0..GOLDEN.len() {
+            assert_eq!(kind(decode::<Sample>(PART, KEY, &GOLDEN[..length])), ErrorKind::Corrupt, "{length} bytes");
+        }
+        assert_eq!(kind(decode::<Sample>(PART, KEY, &[GOLDEN, b"\0"].concat())), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_value_under_another_key_or_in_another_tree_is_corrupt() {
+        for key in [&b"kex"[..], b"ke", b"", b"key\0"] {
+            assert_eq!(kind(decode::<Sample>(PART, key, GOLDEN)), ErrorKind::Corrupt);
+        }
+        for &tree in Tree::ALL.iter().filter(|tree| **tree != PART.tree) {
+            assert_eq!(kind(decode::<Sample>(Part { tree, ..PART }, KEY, GOLDEN)), ErrorKind::Corrupt);
+        }
+        assert_eq!(kind(decode::<Sample>(Part { tag: 9, ..PART }, KEY, GOLDEN)), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn an_older_schema_version_is_read_and_a_newer_one_or_another_codec_is_unsupported() {
+        let newer = Part { version: 4, ..PART };
+        assert_eq!(decode_versioned::<Sample>(newer, KEY, GOLDEN).unwrap(), (3, sample()));
+        assert_eq!(kind(decode::<Sample>(Part { version: 2, ..PART }, KEY, GOLDEN)), ErrorKind::Unsupported);
+        for (offset, value) in [(4, 2u8), (5, 2), (5, 0x81)] {
+            let mut body = GOLDEN[..GOLDEN.len() - CHECKSUM_BYTES].to_vec();
+            body[offset] = value;
+            let sealed = seal(PART.tree, KEY, body).unwrap();
+            assert_eq!(kind(decode::<Sample>(PART, KEY, &sealed)), ErrorKind::Unsupported);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_promises_more_than_it_brings_is_corrupt_and_takes_no_memory() {
+        for length in [u64::MAX, 1 << 63, 1 << 40, 17 << 20, 3] {
+            let mut body = header(PART.tag, PART.version, 0);
+            body.extend_from_slice(&length.to_le_bytes());
+            body.extend_from_slice(b"ab");
+            let sealed = seal(PART.tree, KEY, body).unwrap();
+            assert_eq!(kind(decode::<String>(PART, KEY, &sealed)), ErrorKind::Corrupt);
+            assert_eq!(kind(decode::<Vec<u64>>(PART, KEY, &sealed)), ErrorKind::Corrupt);
+            assert_eq!(kind(decode::<Bytes>(PART, KEY, &sealed)), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_value_inside_the_payload_are_corrupt() {
+        let two = encode(PART, KEY, &(1u8, 2u8)).unwrap();
+        assert_eq!(kind(decode::<u8>(PART, KEY, &two)), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_value_of_the_largest_size_is_taken_and_one_beyond_is_invalid() {
+        let largest = Bytes(vec![7; VALUE_TOTAL_MAX]);
+        let bytes = encode(PART, KEY, &largest).unwrap();
+        assert!(decode::<Bytes>(PART, KEY, &bytes).unwrap() == largest);
+        let error = encode(PART, KEY, &Bytes(vec![7; PAYLOAD_BYTES_MAX])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().starts_with("value:"), "{error}");
+    }
+
+    #[test]
+    fn a_value_in_pieces_is_never_decoded_from_its_head() {
+        assert_eq!(kind(decode::<Sample>(PART, KEY, GOLDEN_HEAD)), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn json_is_stored_as_its_text() {
+        let json = crate::json::Json::parse("{\"a\":7.0}").unwrap();
+        let bytes = encode(PART, KEY, &json).unwrap();
+        assert!(bytes.windows(9).any(|window| window == b"{\"a\":7.0}"));
+        assert_eq!(decode::<crate::json::Json>(PART, KEY, &bytes).unwrap(), json);
+        let not_json = encode(PART, KEY, "{").unwrap();
+        assert_eq!(kind(decode::<crate::json::Json>(PART, KEY, &not_json)), ErrorKind::Corrupt);
+    }
+}

@@ -16,7 +16,12 @@ mod digest;
 mod fresh;
 mod schema;
 pub mod scrub;
+mod stage;
 mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod upkeep;
 mod value;
@@ -24,6 +29,7 @@ mod view;
 
 pub use digest::digest;
 pub use schema::{Counter, Entries, Index, Record, Schema, Sums};
+pub use stage::Staged;
 pub use store::RecordStore;
 pub use txn::Transaction;
 pub use value::{PartReader, PartWriter};

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::schema::{Index, Record};
+use super::stage::for_each_staged;
 use super::upkeep;
 use super::value::PartReader;
 use super::view::{View, for_each, read_entry};
@@ -210,8 +211,18 @@ fn verify_sums(
     Ok(())
 }
 
+/// A counter of single values, by key: how many there are in each group.
+pub struct KeyCounter {
+    /// Given out once, in `record/catalog.rs`.
+    pub number: u32,
+    /// Its name in messages.
+    pub name: &'static str,
+    /// The group that a key counts in.
+    pub group: fn(&[u8]) -> Result<KeyWriter>,
+}
+
 /// Checks single values that no index knows: every key of the part's tree that `owns` accepts holds a whole value of
-/// the part. With `counter` (number, name, and the group that a key counts in), how many there are in each group too.
+/// the part. With `counter`, how many there are in each group too.
 ///
 /// # Errors
 /// As [`verify`].
@@ -219,7 +230,7 @@ pub fn verify_values(
     view: &View<'_>,
     part: Part,
     owns: fn(&[u8]) -> bool,
-    counter: Option<(u32, &'static str, fn(&[u8]) -> Result<KeyWriter>)>,
+    counter: Option<&KeyCounter>,
     report: &mut Report,
 ) -> Result<()> {
     let mut sums = BTreeMap::new();
@@ -228,17 +239,20 @@ pub fn verify_values(
             return Ok(());
         }
         report.records += 1;
-        let counted = counter.map(|(number, _, group)| group(key).map(|group| (number, group))).transpose();
-        let whole = PartReader::in_view(view.reader()).check(part, key, stored);
-        match damage(counted.and_then(|counted| whole.map(|()| counted)))? {
-            Ok(Some((number, group))) => *sums.entry(keys::counter(number, &group.finish())).or_default() += 1,
-            Ok(None) => {}
-            Err(error) => report.violation(ViolationKind::Unreadable, part.tree, key, error.to_string()),
+        // A value counts by its key, also when it can't be read.
+        if let Some(counter) = counter {
+            match damage((counter.group)(key))? {
+                Ok(group) => *sums.entry(keys::counter(counter.number, &group.finish())).or_default() += 1,
+                Err(error) => report.violation(ViolationKind::Misplaced, part.tree, key, error.to_string()),
+            }
+        }
+        if let Err(error) = damage(PartReader::in_view(view.reader()).check(part, key, stored))? {
+            report.violation(ViolationKind::Unreadable, part.tree, key, error.to_string());
         }
         Ok(())
     })?;
     match counter {
-        Some((number, name, _)) => verify_sums(view, number, name, &mut sums, 0, report),
+        Some(counter) => verify_sums(view, counter.number, counter.name, &mut sums, 0, report),
         None => Ok(()),
     }
 }
@@ -250,6 +264,9 @@ pub fn verify_values(
 /// As [`verify`].
 pub fn verify_pieces(view: &View<'_>, report: &mut Report) -> Result<()> {
     let mut pieces_of = BTreeMap::new();
+    for_each_staged(view.reader(), |value_id, pieces| {
+        pieces_of.insert(value_id, pieces);
+    })?;
     for &tree in Tree::ALL.iter().filter(|tree| !matches!(tree, Tree::Index | Tree::Counter | Tree::Blob)) {
         for_each(view.reader(), tree, KeyRange::all(), |key, stored| {
             // What can't be read is reported by the check of its own kind.

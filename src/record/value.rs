@@ -20,7 +20,7 @@ use crate::keys;
 use super::fresh::FreshIds;
 
 /// Pieces fetched at once: 1 MiB.
-const PIECES_AT_ONCE: u32 = 64;
+pub(super) const PIECES_AT_ONCE: u32 = 64;
 
 /// Reads stored parts, inside a transaction or from one point in time.
 pub struct PartReader<'a>(Source<'a>);
