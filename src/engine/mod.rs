@@ -13,12 +13,12 @@
 // pub mod conformance;
 mod counter;
 mod cursor;
-// pub mod local;
-// pub mod memory;
-// #[cfg(feature = "sled")]
-// pub mod sled;
+pub mod local;
+pub mod memory;
+#[cfg(feature = "sled")]
+pub mod sled;
 mod tree;
-// pub mod wrap;
+pub mod wrap;
 
 use std::fmt;
 use std::ops::Bound;
@@ -82,11 +82,7 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// # Errors
     /// The body's own; `Invalid` past a limit or for an engine call inside the body; `Full`; `Closed`;
     /// `CommitUnknown` when the write or sync that held this very commit failed.
-    fn transact(
-        &self,
-        options: &TxnOptions,
-        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
-    ) -> Result<Committed>;
+    fn transact(&self, options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed>;
 
     /// Runs `body` on reads that all come from one point in time. The body may run more than once.
     ///
@@ -268,7 +264,9 @@ impl KeyRange {
             (Bound::Unbounded, _) => false,
             (_, Bound::Unbounded) => false,
             (Bound::Included(start), Bound::Included(end)) => start > end,
-            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+                start >= end
+            }
         }
     }
 

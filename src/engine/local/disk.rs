@@ -12,9 +12,16 @@
 //! It refuses to guess: a failed `sync_data` is the caller's to handle, and nothing here tries it again.
 
 use std::fmt;
-use std::path::Path;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The file of a folder that its lock hangs on.
+pub const LOCK_FILE: &str = "LOCK";
 
 /// A file system, as far as a local engine needs one.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -115,3 +122,208 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 
 /// Holds a folder's lock until dropped.
 pub trait LockGuard: Send + Sync + fmt::Debug {}
+
+/// The operating system's file system.
+///
+/// Folders are created 0700 and files 0600. `sync_data` is `fdatasync` (a full flush on macOS), `sync_dir` an `fsync`
+/// of the opened folder. A file system that cannot sync folders at all is not an error: `sync_dir` then does nothing
+/// and [`Disk::syncs_folders`] says so from there on.
+#[derive(Debug, Default)]
+pub struct RealDisk {
+    /// Set by the first `sync_dir` that the file system did not understand.
+    folders_unsynced: AtomicBool,
+}
+
+impl RealDisk {
+    /// The operating system's file system.
+    #[must_use]
+    pub fn new() -> Self {
+        RealDisk::default()
+    }
+}
+
+/// What the operating system answered to `doing` at `path`, where absence and presence are kinds of their own.
+fn failed(doing: &str, path: &Path, source: io::Error) -> Error {
+    let doing = format!("{doing} {}", path.display());
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::with_source(ErrorKind::NotFound, format!("{doing}: {source}"), source),
+        io::ErrorKind::AlreadyExists => {
+            Error::with_source(ErrorKind::AlreadyExists, format!("{doing}: {source}"), source)
+        }
+        _ => Error::io(doing, source),
+    }
+}
+
+/// As `failed`, for calls that have no kind of their own for absence and presence.
+fn refused(doing: &str, path: &Path, source: io::Error) -> Error {
+    Error::io(format_args!("{doing} {}", path.display()), source)
+}
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> Result<()> {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(error) => Err(refused("create folder", path, error)),
+        }
+    }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        match file {
+            Ok(file) => Ok(Box::new(RealFile { file, path: path.to_path_buf() })),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(failed("create", path, error)),
+            Err(error) => Err(refused("create", path, error)),
+        }
+    }
+
+    fn open(&self, path: &Path, write: bool) -> Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(write).open(path).map_err(|e| failed("open", path, e))?;
+        Ok(Box::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn list(&self, folder: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| failed("list", folder, e))? {
+            let entry = entry.map_err(|e| failed("list", folder, e))?;
+            // A name that is not UTF-8 is none of ours; the lossy form can't be taken for one either.
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|e| failed("rename", from, e))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused("remove", path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<()> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused("remove folder", path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_dir(&self, folder: &Path) -> Result<()> {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+                self.folders_unsynced.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            other => other.map_err(|e| refused("sync folder", folder, e)),
+        }
+    }
+
+    fn lock(&self, folder: &Path) -> Result<Box<dyn LockGuard>> {
+        let path = folder.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| refused("open lock", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(RealLock(file))),
+            Err(TryLockError::WouldBlock) => Err(held(folder)),
+            Err(TryLockError::Error(error)) => Err(refused("lock", &path, error)),
+        }
+    }
+
+    fn syncs_folders(&self) -> bool {
+        !self.folders_unsynced.load(Ordering::Relaxed)
+    }
+}
+
+/// The answer to whoever comes second.
+pub(super) fn held(folder: &Path) -> Error {
+    Error::unavailable(format!("folder {}: locked by another opener; close that one first", folder.display()))
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile for RealFile {
+    fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(|e| refused("length of", &self.path, e))?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(refused("read", &self.path, error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|e| refused("write", &self.path, e))
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| refused("sync", &self.path, e))
+    }
+}
+
+/// Closing the file frees the lock: it belongs to the open file, not to the process, so a second opener in the same
+/// process is refused as well.
+#[derive(Debug)]
+struct RealLock(#[expect(dead_code, reason = "held for its drop")] File);
+
+impl LockGuard for RealLock {}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_it_creates_is_for_its_owner_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let (disk, folder) = (RealDisk::new(), temp.path().join("store"));
+        disk.create_dir(&folder).unwrap();
+        disk.create(&folder.join("file")).unwrap();
+        let lock = disk.lock(&folder).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join("file")), 0o600);
+        assert_eq!(mode(&folder.join(LOCK_FILE)), 0o600);
+        drop(lock);
+    }
+
+    #[test]
+    fn a_second_opener_in_the_same_process_is_told_which_folder_is_locked() {
+        let temp = tempfile::tempdir().unwrap();
+        let lock = RealDisk::new().lock(temp.path()).unwrap();
+        let error = RealDisk::new().lock(temp.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains(&temp.path().display().to_string()), "{error}");
+        drop(lock);
+        RealDisk::new().lock(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_not_taken_for_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("taken");
+        RealDisk::new().create(&path).unwrap();
+        assert_eq!(RealDisk::new().create_dir(&path).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,189 @@
+//! The applier thread: moves a frozen memtable to the store and frees the journal behind it.
+//!
+//! A table goes in chunks of at most [`CHUNK_WRITES`] writes and [`CHUNK_BYTES`], each one atomic store batch followed
+//! by a store sync (SLED: several unsynced flushes leave a store that does not open). Only the last chunk moves the
+//! mark that says up to where the store holds everything, so a crash in the middle repeats the table; repeating final
+//! values changes nothing. Nothing is applied that the journal does not hold durably.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::{Core, panic_text};
+use super::mark::Mark;
+use super::memtable::Frozen;
+use crate::clock::Stopwatch;
+use crate::engine::WriteBatch;
+use crate::error::{Error, Result};
+
+/// Most writes in one store batch.
+pub(super) const CHUNK_WRITES: usize = 512;
+/// About the most bytes in one store batch: a single larger write still goes alone.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
+/// How often a closing engine looks whether the applier has ended.
+const CLOSE_LOOK: Duration = Duration::from_millis(1);
+
+/// Wakes the applier, and those who wait for it.
+#[derive(Debug, Default)]
+pub(super) struct ApplierSignal {
+    state: Mutex<State>,
+    wake: Condvar,
+    progress: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    awake: bool,
+    stop: bool,
+    /// When the store call in hand began.
+    inside: Option<Stopwatch>,
+}
+
+impl ApplierSignal {
+    pub(super) fn wake(&self) {
+        let mut state = self.state.lock();
+        state.awake = true;
+        self.wake.notify_one();
+        self.progress.notify_all();
+    }
+
+    fn progressed(&self) {
+        // Under the lock, so that nobody looks before and sleeps after.
+        let _looking = self.state.lock();
+        self.progress.notify_all();
+    }
+
+    /// Ends the applier after the chunk in hand.
+    pub(super) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stop = true;
+        self.wake.notify_one();
+        self.progress.notify_all();
+    }
+
+    fn stopped(&self) -> bool {
+        self.state.lock().stop
+    }
+
+    /// Sleeps until woken; answers `false` when it is time to end.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.awake && !state.stop {
+            self.wake.wait(&mut state);
+        }
+        state.awake = false;
+        !state.stop
+    }
+
+    /// How long the store call in hand has taken.
+    pub(super) fn inside_for(&self) -> Option<Duration> {
+        self.state.lock().inside.map(|since| since.elapsed())
+    }
+
+    fn enter(&self, inside: Option<Stopwatch>) {
+        self.state.lock().inside = inside;
+    }
+}
+
+impl Core {
+    /// The applier thread.
+    pub(super) fn applier_thread(&self) {
+        while self.applier.wait() {
+            while let Some(frozen) = self.memtables.frozen() {
+                if self.check_open().is_err() {
+                    return;
+                }
+                match self.apply(&frozen) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(fault) => {
+                        self.close_with(fault);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves one table; `false` when it was told to stop in between.
+    fn apply(&self, frozen: &Frozen) -> Result<bool> {
+        if frozen.newest > self.durable.load(Ordering::Acquire) {
+            self.sync_returned()?;
+        }
+        if frozen.newest > self.durable.load(Ordering::Acquire) {
+            return Err(Error::internal("the applier was given a table that the journal does not hold"));
+        }
+        let took = Stopwatch::start();
+        // From here on the store may hold what views older than this table must not see.
+        self.applying.store(frozen.table.id, Ordering::SeqCst);
+        self.keeper.watch();
+        let mut stopped = false;
+        frozen.table.chunks(CHUNK_WRITES, CHUNK_BYTES, |writes, last| {
+            if stopped || self.applier.stopped() {
+                stopped = true;
+                return Ok(());
+            }
+            let mark = last.then(|| Mark { identity: self.identity, applied: frozen.complete }.encode());
+            let batch = WriteBatch { writes, mark };
+            self.counts.store_writes.fetch_add(batch.writes.len() as u64, Ordering::Relaxed);
+            self.applier.enter(Some(Stopwatch::start()));
+            let applied = self.store(|store| store.apply(&batch).and_then(|()| store.sync()));
+            self.applier.enter(None);
+            self.counts.store_syncs.fetch_add(1, Ordering::Relaxed);
+            applied
+        })?;
+        if stopped {
+            return Ok(false);
+        }
+        self.checkpoint.store(frozen.complete, Ordering::Release);
+        self.memtables.drop_frozen();
+        self.admission.drained(frozen.table.bytes(), took.elapsed());
+        self.keeper.tidy();
+        self.freeze_if_due(&mut self.pipeline.lock());
+        self.applier.progressed();
+        Ok(true)
+    }
+
+    /// Waits until the store holds every batch up to `sequence`, or both tables are empty.
+    pub(super) fn wait_applied(&self, sequence: u64) -> Result<()> {
+        let mut state = self.applier.state.lock();
+        loop {
+            self.check_open()?;
+            let applied = self.checkpoint.load(Ordering::Acquire) >= sequence;
+            if applied || (self.memtables.frozen().is_none() && self.memtables.active().is_empty()) {
+                return Ok(());
+            }
+            if state.stop {
+                return Err(Error::closed("the engine is closing"));
+            }
+            self.applier.progress.wait(&mut state);
+        }
+    }
+}
+
+impl Core {
+    /// Waits for the applier to finish its chunk. One that hangs inside the store is left behind: only the end of the
+    /// process can free it, and the folder stays locked until then.
+    pub(super) fn join_applier(&self, applier: JoinHandle<()>) -> Result<()> {
+        let limit = Duration::from_millis(self.config.store_call_max_ms);
+        while !applier.is_finished() {
+            if let Some(inside) = self.applier.inside_for().filter(|inside| *inside > limit) {
+                return Err(Error::unavailable(format!(
+                    "the store has not answered for {} ms; restart the process and reopen",
+                    inside.as_millis()
+                )));
+            }
+            std::thread::park_timeout(CLOSE_LOOK);
+        }
+        applier.join().map_err(|panic| Error::internal(format!("the applier panicked: {}", panic_text(&*panic))))
+    }
+}
+
+/// Starts the applier of `core`.
+pub(super) fn spawn(core: Arc<Core>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("mlp-applier".to_owned()).spawn(move || core.applier_thread())
+}

@@ -1,0 +1,218 @@
+//! What the threads of one local engine share, and the two ways it ends: closed by the caller, or by a fault.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::admission::Admission;
+use super::applier::ApplierSignal;
+use super::disk::LockGuard;
+use super::journal::Journal;
+use super::keeper::KeeperHandle;
+use super::memtable::Memtables;
+use super::pipeline::{PipelineMutex, Signals};
+use super::segment::Identity;
+use crate::clock::Ids;
+use crate::config::Config;
+use crate::engine::{Cursor, Epoch, KvStore};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a closing engine looks whether readers have left the store.
+const RELEASE_TRIES: usize = 100_000;
+
+/// The shared state of one engine.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Config,
+    /// Identifiers that never show: the salts of journal segments.
+    pub(super) salts: Ids,
+    pub(super) folder: PathBuf,
+    pub(super) engine: &'static str,
+    pub(super) persistent: bool,
+    pub(super) syncs_folders: bool,
+    pub(super) identity: Identity,
+    pub(super) lineage: u128,
+    pub(super) epoch: Epoch,
+
+    pub(super) pipeline: PipelineMutex,
+    pub(super) signals: Signals,
+    pub(super) journal: Mutex<Journal>,
+    pub(super) memtables: Memtables,
+    store: RwLock<Option<Arc<dyn KvStore>>>,
+    pub(super) admission: Admission,
+    pub(super) applier: ApplierSignal,
+    pub(super) keeper: KeeperHandle,
+    lock: Mutex<Option<Box<dyn LockGuard>>>,
+
+    /// Newest durable batch.
+    pub(super) durable: AtomicU64,
+    /// Up to here the store holds everything durably.
+    pub(super) checkpoint: AtomicU64,
+    /// Number of the memtable whose application to the store began last.
+    pub(super) applying: AtomicU64,
+    pub(super) counts: Counts,
+
+    closed: AtomicBool,
+    fault: Mutex<Option<Error>>,
+}
+
+/// Counters behind [`EngineStats`](crate::engine::EngineStats).
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) commits: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) batch_commits_max: AtomicU64,
+    pub(super) segments_prepared: AtomicU64,
+    pub(super) store_syncs: AtomicU64,
+    pub(super) store_writes: AtomicU64,
+    pub(super) slow_bodies: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn batch(&self, commits: u64) {
+        self.commits.fetch_add(commits, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batch_commits_max.fetch_max(commits, Ordering::Relaxed);
+    }
+}
+
+/// What a core is built from.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    /// Identifiers that never show: the salts of journal segments.
+    pub(super) salts: Ids,
+    pub(super) folder: PathBuf,
+    pub(super) engine: &'static str,
+    pub(super) persistent: bool,
+    pub(super) syncs_folders: bool,
+    pub(super) identity: Identity,
+    pub(super) lineage: u128,
+    pub(super) epoch: Epoch,
+    pub(super) pipeline: PipelineMutex,
+    pub(super) journal: Journal,
+    pub(super) memtables: Memtables,
+    pub(super) store: Arc<dyn KvStore>,
+    pub(super) keeper: KeeperHandle,
+    pub(super) lock: Box<dyn LockGuard>,
+    /// Last frame of the journal, durable since recovery wrote it again.
+    pub(super) end: u64,
+    pub(super) applied: u64,
+}
+
+impl Core {
+    pub(super) fn new(parts: Parts) -> Self {
+        Core {
+            admission: Admission::new(parts.config.memtable_bytes),
+            config: parts.config,
+            salts: parts.salts,
+            folder: parts.folder,
+            engine: parts.engine,
+            persistent: parts.persistent,
+            syncs_folders: parts.syncs_folders,
+            identity: parts.identity,
+            lineage: parts.lineage,
+            epoch: parts.epoch,
+            pipeline: parts.pipeline,
+            signals: Signals::default(),
+            journal: Mutex::new(parts.journal),
+            memtables: parts.memtables,
+            store: RwLock::new(Some(parts.store)),
+            applier: ApplierSignal::default(),
+            keeper: parts.keeper,
+            lock: Mutex::new(Some(parts.lock)),
+            durable: AtomicU64::new(parts.end),
+            checkpoint: AtomicU64::new(parts.applied),
+            applying: AtomicU64::new(0),
+            counts: Counts::default(),
+            closed: AtomicBool::new(false),
+            fault: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn cursor_at(&self, sequence: u64) -> Cursor {
+        Cursor { lineage: self.lineage, epoch: self.epoch, sequence }
+    }
+
+    /// Why the engine closed itself, if it did.
+    pub(super) fn fault(&self) -> Option<Error> {
+        self.fault.lock().clone()
+    }
+
+    /// `Closed` once the engine is, saying why.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if !self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(match self.fault() {
+            Some(fault) => Error::with_source(
+                ErrorKind::Closed,
+                format!("the engine closed itself; reopen to recover: {fault}"),
+                fault,
+            ),
+            None => Error::closed("the engine is closed"),
+        })
+    }
+
+    /// Closes the engine because of `fault`. Only the first fault counts: the rest follow from it.
+    pub(super) fn close_with(&self, fault: Error) {
+        self.fault.lock().get_or_insert(fault);
+        self.closed.store(true, Ordering::Release);
+        self.signals.wake_all();
+        self.applier.wake();
+        self.admission.wake_all();
+    }
+
+    /// Marks the engine closed by its caller.
+    pub(super) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Calls the store, holding no lock. A panic inside it closes the engine.
+    pub(super) fn store<T>(&self, call: impl FnOnce(&dyn KvStore) -> Result<T>) -> Result<T> {
+        let store = match &*self.store.read() {
+            Some(store) => Arc::clone(store),
+            None => {
+                self.check_open()?;
+                return Err(Error::closed("the engine is closed"));
+            }
+        };
+        catch_unwind(AssertUnwindSafe(|| call(&*store))).unwrap_or_else(|panic| {
+            let fault = Error::corrupt(format!("the store panicked: {}", panic_text(&*panic)));
+            self.close_with(fault.clone());
+            Err(fault)
+        })
+    }
+
+    /// Lets go of the store and the folder's lock, once nobody uses the store any more.
+    pub(super) fn release(&self) -> Result<()> {
+        if let Some(store) = self.store.write().take() {
+            // Readers that were inside a call when the engine closed are about to come out; the caller may hold a
+            // reference of its own (tests do), so this waits only for a while.
+            for _ in 0..RELEASE_TRIES {
+                if Arc::strong_count(&store) == 1 {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            // A store that was left in a bad state may panic while it is dropped; the folder must be let go all the same.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(store))) {
+                self.lock.lock().take();
+                return Err(Error::corrupt(format!("the store panicked as it closed: {}", panic_text(&*panic))));
+            }
+        }
+        self.lock.lock().take();
+        Ok(())
+    }
+}
+
+/// The message of a caught panic.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

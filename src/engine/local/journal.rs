@@ -1,0 +1,393 @@
+//! The journal: what makes a commit durable before the store has heard of it.
+//!
+//! ```text
+//!   closed … closed   current            spare
+//!   [hdr|frames 000]  [hdr|frames|000]   [000000]        <id as 16 hex digits>.seg, see `segment.rs`
+//!    retained ──────┘  append + fdatasync  prepared by the keeper thread
+//! ```
+//!
+//! Promises: [`Journal::append`] returns after the `fdatasync` of the frame; a file is written with zeros and synced,
+//! folder included, before its first frame, so that no append has to grow it; a frame never straddles two segments.
+//! It refuses to try anything twice: after a failed append the caller closes the engine.
+//!
+//! Segments start at 256 KiB and double to 16 MiB. Whether the next batch has room is known before its commits are
+//! admitted ([`Room`]), so a full disk refuses new commits and leaves accepted ones alone.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::disk::{Disk, DiskFile};
+use super::segment::{FRAME_HEADER, FrameHeader, Identity, SEGMENT_HEADER, SegmentHeader};
+use crate::clock::Ids;
+use crate::error::{Error, ErrorKind, Result};
+
+const SEGMENT_BYTES_MIN: u64 = 256 << 10;
+const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+const ZEROS_BYTES: usize = 64 << 10;
+
+/// The file of segment `id`.
+pub(super) fn segment_path(folder: &Path, id: u64) -> PathBuf {
+    folder.join(format!("{id:016x}.seg"))
+}
+
+/// A segment that takes no more frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClosedSegment {
+    pub(super) id: u64,
+    pub(super) first_sequence: u64,
+    pub(super) last_sequence: u64,
+    pub(super) bytes: u64,
+}
+
+/// A file ready to take frames: zeros (or frames of an earlier life) on disk, its folder entry synced.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    id: u64,
+    salt: u64,
+    bytes: u64,
+    file: Box<dyn DiskFile>,
+}
+
+impl Prepared {
+    /// Bytes of frames that fit.
+    pub(super) fn capacity(&self) -> u64 {
+        self.bytes - SEGMENT_HEADER as u64
+    }
+}
+
+#[derive(Debug)]
+struct Current {
+    header: SegmentHeader,
+    /// The header is on disk, or goes there with the first frame.
+    begun: bool,
+    bytes: u64,
+    offset: u64,
+    file: Box<dyn DiskFile>,
+}
+
+/// Bytes of frames that are sure to find a place, kept beside the open batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    /// Left in the current segment, once the sealed batch is in.
+    pub(super) left: u64,
+    /// Capacity of the spare, while nothing has claimed it.
+    pub(super) spare: Option<u64>,
+}
+
+impl Room {
+    /// Whether a batch with this payload would fit.
+    pub(super) fn fits(&self, payload_bytes: usize) -> bool {
+        let frame = (FRAME_HEADER + payload_bytes) as u64;
+        frame <= self.left || self.spare.is_some_and(|capacity| frame <= capacity)
+    }
+
+    /// Takes the place of a batch, exactly as [`Journal::append`] will; answers whether that used up the spare.
+    pub(super) fn place(&mut self, payload_bytes: usize) -> bool {
+        let frame = (FRAME_HEADER + payload_bytes) as u64;
+        if frame <= self.left {
+            self.left -= frame;
+            return false;
+        }
+        self.left = self.spare.take().map_or(0, |capacity| capacity.saturating_sub(frame));
+        true
+    }
+}
+
+/// What the keeper is asked to make.
+#[derive(Debug)]
+pub(super) struct Plan {
+    id: u64,
+    salt: u64,
+    bytes: u64,
+    recycle: Option<ClosedSegment>,
+}
+
+/// Bounds on the journal's size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) cap: u64,
+    pub(super) retention: u64,
+}
+
+/// Where the journal is appended to.
+#[derive(Debug)]
+pub(super) struct Journal {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    identity: Identity,
+    current: Current,
+    /// Oldest first; all but the last may be claimed by a batch that is sealed and not yet appended.
+    spares: VecDeque<Prepared>,
+    closed: VecDeque<ClosedSegment>,
+    /// Closed segments that nobody needs: to be recycled or removed by the keeper.
+    free: Vec<ClosedSegment>,
+    next_id: u64,
+    next_sequence: u64,
+    chain: u32,
+    scratch: Vec<u8>,
+    appended_bytes: u64,
+}
+
+/// What a journal starts from: the state behind the frames that recovery kept.
+pub(super) struct Start<'a> {
+    pub(super) identity: Identity,
+    pub(super) id: u64,
+    /// Sequence of the last frame before `frames`, and its header CRC.
+    pub(super) base: (u64, u32),
+    /// Frames above the checkpoint: payload and time of commit.
+    pub(super) frames: &'a [(u64, Vec<u8>)],
+    pub(super) closed: Vec<ClosedSegment>,
+    pub(super) checkpoint: u64,
+}
+
+impl Journal {
+    /// Begins a fresh segment that holds `start.frames` again: recovery trusts no page cache, so what it will answer
+    /// from is written and synced once more, file and folder, before this returns.
+    ///
+    /// # Errors
+    /// `Full`, `Unavailable`; the segments from before are untouched.
+    pub(super) fn begin(disk: Arc<dyn Disk>, folder: &Path, ids: &Ids, start: Start<'_>) -> Result<Self> {
+        let (base_sequence, base_chain) = start.base;
+        let header = SegmentHeader {
+            identity: start.identity,
+            id: start.id,
+            first_sequence: base_sequence + 1,
+            salt: ids.next_u64(),
+            chain: base_chain,
+        };
+        let mut image = header.encode().to_vec();
+        let (mut sequence, mut chain) = start.base;
+        for (committed_ms, payload) in start.frames {
+            sequence += 1;
+            let frame = FrameHeader::new(&header, sequence, *committed_ms, start.checkpoint, chain, payload);
+            chain = frame.crc;
+            image.extend_from_slice(&frame.encode());
+            image.extend_from_slice(payload);
+        }
+        let offset = image.len() as u64;
+        // Room for as much again, so that a store opened with a full memtable can go on at once.
+        let bytes = (offset + offset.min(SEGMENT_BYTES_MAX)).next_multiple_of(SEGMENT_BYTES_MIN);
+        let temporary = folder.join(format!("{:016x}.new", start.id));
+        disk.remove(&temporary)?;
+        let file = disk.create(&temporary)?;
+        write_zeros(&*file, offset, bytes)?;
+        file.write_at(0, &image)?;
+        file.sync_data()?;
+        disk.rename(&temporary, &segment_path(folder, start.id))?;
+        disk.sync_dir(folder)?;
+        Ok(Journal {
+            disk,
+            folder: folder.to_path_buf(),
+            identity: start.identity,
+            current: Current { header, begun: true, bytes, offset, file },
+            spares: VecDeque::new(),
+            closed: start.closed.into(),
+            free: Vec::new(),
+            next_id: start.id + 1,
+            next_sequence: sequence + 1,
+            chain,
+            scratch: Vec::new(),
+            appended_bytes: 0,
+        })
+    }
+
+    /// Appends one frame and returns after its `fdatasync`.
+    ///
+    /// # Errors
+    /// Any: whether the frame is on disk is unknown, and the caller must close the engine.
+    pub(super) fn append(&mut self, batch: &Batch, committed_ms: u64, checkpoint: u64) -> Result<()> {
+        if batch.sequence != self.next_sequence {
+            return Err(Error::internal(format!(
+                "journal: batch {} came where {} was due",
+                batch.sequence, self.next_sequence
+            )));
+        }
+        if (FRAME_HEADER + batch.payload_bytes) as u64 > self.current.bytes - self.current.offset {
+            self.rotate()?;
+        }
+        let mut buffer = std::mem::take(&mut self.scratch);
+        buffer.clear();
+        if !self.current.begun {
+            buffer.extend_from_slice(&self.current.header.encode());
+        }
+        let head = buffer.len();
+        buffer.resize(head + FRAME_HEADER, 0);
+        batch.encode(&mut buffer);
+        let (before, payload) = buffer.split_at_mut(head + FRAME_HEADER);
+        let frame =
+            FrameHeader::new(&self.current.header, batch.sequence, committed_ms, checkpoint, self.chain, payload);
+        if let Some(place) = before.last_chunk_mut::<FRAME_HEADER>() {
+            *place = frame.encode();
+        }
+        // A segment that has not begun gets its header and first frame in one write.
+        let at = self.current.offset - head as u64;
+        self.current.file.write_at(at, &buffer)?;
+        self.current.file.sync_data()?;
+        self.current.begun = true;
+        self.current.offset = at + buffer.len() as u64;
+        self.appended_bytes += buffer.len() as u64;
+        self.next_sequence += 1;
+        self.chain = frame.crc;
+        // A batch of 24 MiB must not hold its memory for ever.
+        if buffer.capacity() <= SEGMENT_BYTES_MAX as usize {
+            self.scratch = buffer;
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        let spare =
+            self.spares.pop_front().ok_or_else(|| Error::internal("journal: a batch was sealed without room for it"))?;
+        let header = SegmentHeader {
+            identity: self.identity,
+            id: spare.id,
+            first_sequence: self.next_sequence,
+            salt: spare.salt,
+            chain: self.chain,
+        };
+        let next =
+            Current { header, begun: false, bytes: spare.bytes, offset: SEGMENT_HEADER as u64, file: spare.file };
+        let last = std::mem::replace(&mut self.current, next);
+        let closed = ClosedSegment {
+            id: last.header.id,
+            first_sequence: last.header.first_sequence,
+            last_sequence: self.next_sequence - 1,
+            bytes: last.bytes,
+        };
+        if closed.first_sequence > closed.last_sequence {
+            self.free.push(closed);
+        } else {
+            self.closed.push_back(closed);
+        }
+        Ok(())
+    }
+
+    /// Room for frames, before anything was placed.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            left: self.current.bytes - self.current.offset,
+            spare: self.spares.back().map(Prepared::capacity),
+        }
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        let spares: u64 = self.spares.iter().map(|spare| spare.bytes).sum();
+        let closed: u64 = self.closed.iter().chain(&self.free).map(|segment| segment.bytes).sum();
+        self.current.bytes + spares + closed
+    }
+
+    pub(super) fn appended_bytes(&self) -> u64 {
+        self.appended_bytes
+    }
+
+    /// Gives up the oldest segments whose frames the store holds durably (`checkpoint`), down to `retention` bytes.
+    pub(super) fn trim(&mut self, retention: u64, checkpoint: u64) {
+        let mut bytes = self.bytes() - self.free.iter().map(|segment| segment.bytes).sum::<u64>();
+        while bytes > retention {
+            match self.closed.front() {
+                Some(oldest) if oldest.last_sequence <= checkpoint => {
+                    bytes -= oldest.bytes;
+                    self.free.extend(self.closed.pop_front());
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Plans a segment with room for a frame of `payload_bytes`, twice as large as the current one.
+    ///
+    /// # Errors
+    /// `Full` when `cap` leaves no room for it, whatever is given up.
+    pub(super) fn plan(&mut self, ids: &Ids, payload_bytes: usize, checkpoint: u64, limits: &Limits) -> Result<Plan> {
+        let needed = (SEGMENT_HEADER + FRAME_HEADER + payload_bytes) as u64;
+        let doubled = (self.current.bytes * 2).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        // Under a small cap a small segment is better than none.
+        let wanted = doubled.min((limits.cap / 4).max(SEGMENT_BYTES_MIN));
+        let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
+        self.trim(limits.retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
+        let recycle = self
+            .free
+            .iter()
+            .position(|free| free.bytes >= needed && free.bytes >= wanted / 2)
+            .map(|place| self.free.swap_remove(place));
+        let bytes = recycle.map_or(bytes, |segment| segment.bytes);
+        let freed: u64 = self.free.iter().map(|segment| segment.bytes).sum();
+        if self.bytes() - freed + bytes > limits.cap {
+            self.free.extend(recycle);
+            return Err(Error::new(
+                ErrorKind::Full,
+                format!(
+                    "journal: another segment of {bytes} bytes would pass journal_max_bytes ({}); raise it",
+                    limits.cap
+                ),
+            ));
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        Ok(Plan { id, salt: ids.next_u64(), bytes, recycle })
+    }
+
+    /// Files that nobody needs any more.
+    pub(super) fn take_free(&mut self) -> Vec<ClosedSegment> {
+        let mut free = std::mem::take(&mut self.free);
+        free.sort_by_key(|segment| segment.id);
+        free
+    }
+
+    /// Takes over a prepared segment, in place of the last spare when `replace` says that this one is too small.
+    pub(super) fn install(&mut self, prepared: Prepared, replace: bool) {
+        if replace && let Some(small) = self.spares.pop_back() {
+            self.free.push(ClosedSegment { id: small.id, first_sequence: 1, last_sequence: 0, bytes: small.bytes });
+        }
+        self.spares.push_back(prepared);
+    }
+
+    pub(super) fn disk(&self) -> (Arc<dyn Disk>, PathBuf) {
+        (Arc::clone(&self.disk), self.folder.clone())
+    }
+}
+
+/// Makes a planned segment: called without any lock, by the keeper. A failure leaves nothing behind but perhaps a
+/// file that the next open removes.
+///
+/// # Errors
+/// `Full`, `Unavailable`.
+pub(super) fn prepare(disk: &dyn Disk, folder: &Path, plan: Plan) -> Result<Prepared> {
+    let path = segment_path(folder, plan.id);
+    let Plan { id, salt, bytes, recycle } = plan;
+    let file = match recycle {
+        Some(old) => {
+            disk.rename(&segment_path(folder, old.id), &path)?;
+            disk.open(&path, true)?
+        }
+        None => {
+            let file = disk.create(&path)?;
+            let written = write_zeros(&*file, 0, bytes).and_then(|()| file.sync_data());
+            if let Err(error) = written {
+                // The half-made file would keep a full disk full. What matters is the first error.
+                drop(file);
+                return Err(match disk.remove(&path) {
+                    Ok(()) => error,
+                    Err(removal) => Error::with_source(error.kind(), format!("{error}; and {removal}"), removal),
+                });
+            }
+            file
+        }
+    };
+    disk.sync_dir(folder)?;
+    Ok(Prepared { id, salt, bytes, file })
+}
+
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<()> {
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut offset = from;
+    while offset < to {
+        let len = (to - offset).min(ZEROS_BYTES as u64) as usize;
+        file.write_at(offset, zeros.get(..len).unwrap_or(&zeros))?;
+        offset += len as u64;
+    }
+    Ok(())
+}

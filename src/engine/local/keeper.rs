@@ -1,0 +1,178 @@
+//! The keeper thread: has the next journal segment ready before it is needed, clears away files that nobody needs,
+//! and watches that no store call hangs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+
+use super::core::Core;
+use super::journal::{self, Limits};
+use crate::error::{Error, ErrorKind};
+
+/// What the keeper is told.
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    /// Have room for a batch with this payload.
+    Room(usize),
+    /// The checkpoint moved on: segments may be given up.
+    Tidy,
+    /// The applier began to call the store.
+    Watch,
+    Stop,
+}
+
+/// How everybody else reaches the keeper.
+#[derive(Debug, Clone)]
+pub(super) struct KeeperHandle(Sender<Task>);
+
+/// The keeper's end.
+pub(super) struct KeeperInbox(Receiver<Task>);
+
+pub(super) fn channel() -> (KeeperHandle, KeeperInbox) {
+    let (sender, receiver) = channel::unbounded();
+    (KeeperHandle(sender), KeeperInbox(receiver))
+}
+
+impl KeeperHandle {
+    /// Asks for room; the answer is the `sealed` signal of the pipeline.
+    pub(super) fn ask_for_room(&self, payload_bytes: usize) {
+        self.tell(Task::Room(payload_bytes));
+    }
+
+    pub(super) fn tidy(&self) {
+        self.tell(Task::Tidy);
+    }
+
+    pub(super) fn watch(&self) {
+        self.tell(Task::Watch);
+    }
+
+    pub(super) fn stop(&self) {
+        self.tell(Task::Stop);
+    }
+
+    fn tell(&self, task: Task) {
+        // The keeper ends only after everybody who could need it: a message that finds no keeper has no purpose left.
+        drop(self.0.send(task));
+    }
+}
+
+/// The keeper thread.
+pub(super) fn run(core: &Core, inbox: &KeeperInbox) {
+    let watch_every = Duration::from_millis((core.config.store_call_max_ms / 4).clamp(1, 1_000));
+    let mut watching = false;
+    let mut wanted: Option<usize> = None;
+    loop {
+        let task = if watching {
+            inbox.0.recv_timeout(watch_every)
+        } else {
+            inbox.0.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match task {
+            Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Task::Watch) => watching = true,
+            Err(RecvTimeoutError::Timeout) => watching = core.check_store_call(),
+            Ok(Task::Room(payload_bytes)) => {
+                wanted = core.make_room(wanted.map_or(payload_bytes, |other| other.max(payload_bytes)));
+            }
+            Ok(Task::Tidy) => {
+                if let Some(payload_bytes) = wanted {
+                    wanted = core.make_room(payload_bytes);
+                }
+                core.tidy();
+            }
+        }
+    }
+}
+
+impl Core {
+    fn limits(&self) -> Limits {
+        Limits { cap: self.config.journal_max_bytes, retention: self.config.journal_retention_bytes }
+    }
+
+    /// Sees to it that there is a spare segment for a batch with this payload. Answers what is still wanted when
+    /// that has to wait for the applier.
+    fn make_room(&self, payload_bytes: usize) -> Option<usize> {
+        let unclaimed = self.pipeline.lock().room.spare;
+        let needed = payload_bytes as u64 + super::segment::FRAME_HEADER as u64;
+        if unclaimed.is_some_and(|capacity| capacity >= needed) {
+            self.signals.sealed.notify_all();
+            return None;
+        }
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        let (plan, (disk, folder)) = {
+            let mut journal = self.journal.lock();
+            (journal.plan(&self.salts, payload_bytes, checkpoint, &self.limits()), journal.disk())
+        };
+        let prepared = match plan {
+            Ok(plan) => journal::prepare(&*disk, &folder, plan),
+            Err(error) if error.kind() == ErrorKind::Full && self.ask_for_checkpoint() => return Some(payload_bytes),
+            Err(error) => Err(error),
+        };
+        let mut pipeline = self.pipeline.lock();
+        match prepared {
+            Ok(prepared) => {
+                self.counts.segments_prepared.fetch_add(1, Ordering::Relaxed);
+                let too_small = pipeline.room.spare.is_some();
+                pipeline.room.spare = Some(prepared.capacity());
+                pipeline.no_room.1 = None;
+                self.journal.lock().install(prepared, too_small);
+            }
+            Err(error) => pipeline.no_room = (pipeline.no_room.0 + 1, Some(error)),
+        }
+        self.signals.sealed.notify_all();
+        None
+    }
+
+    /// Has the memtable moved to the store, so that its segments can go. Answers whether there is anything to move.
+    fn ask_for_checkpoint(&self) -> bool {
+        let mut pipeline = self.pipeline.lock();
+        pipeline.freeze_wanted = true;
+        self.freeze_if_due(&mut pipeline);
+        pipeline.freeze_wanted || self.memtables.frozen().is_some()
+    }
+
+    /// Removes the files of segments that were given up.
+    fn tidy(&self) {
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        let (free, (disk, folder)) = {
+            let mut journal = self.journal.lock();
+            journal.trim(self.config.journal_retention_bytes, checkpoint);
+            (journal.take_free(), journal.disk())
+        };
+        for segment in free {
+            // Oldest first, each made durable: a power cut leaves no gap among those that stay.
+            let path = journal::segment_path(&folder, segment.id);
+            let removed = disk.remove(&path).and_then(|()| disk.sync_dir(&folder));
+            if let Err(error) = removed {
+                self.close_with(Error::with_source(error.kind(), format!("journal: {error}"), error));
+                return;
+            }
+        }
+    }
+
+    /// Closes the engine when the applier has been inside one store call for too long. Answers whether it is inside
+    /// one at all.
+    fn check_store_call(&self) -> bool {
+        match self.applier.inside_for() {
+            None => false,
+            Some(inside) => {
+                let limit = Duration::from_millis(self.config.store_call_max_ms);
+                if inside > limit && self.fault().is_none() {
+                    self.close_with(Error::unavailable(format!(
+                        "the store has not answered for {} ms; restart the process and reopen",
+                        inside.as_millis()
+                    )));
+                }
+                true
+            }
+        }
+    }
+}
+
+/// Starts the keeper of `core`.
+pub(super) fn spawn(core: Arc<Core>, inbox: KeeperInbox) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("mlp-keeper".to_owned()).spawn(move || run(&core, &inbox))
+}

@@ -1,0 +1,252 @@
+//! The commit pipeline: one [`Engine`] over any [`KvStore`](crate::engine::KvStore), a small LSM in its own right.
+//!
+//! ```text
+//! body on the caller's thread        leader: one append + one fdatasync       applier (background)
+//!  reads: own, open batch,      ->   then batch -> memtable, and every   ->   frozen memtable -> store in chunks,
+//!  sealed batch, memtable,           waiter is answered                       each synced; the last moves the mark
+//!  store; writes: open batch         journal: chained frames                  journal segments are freed
+//! ```
+//!
+//! The journal makes a commit durable, the memtable makes it visible, the store holds it in order. After a failed
+//! append, sync or apply the engine closes itself: nothing is acknowledged after it, and reopening recovers.
+//!
+//! Reading order: [`disk`] (the seam to the file system), `segment` and `batch` (bytes), `journal`, `replay`,
+//! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `keeper`, `admission`
+//! (back-pressure), `read`, `open`, `mark`, `epoch`, `current`.
+//!
+//! Folder: `LOCK`, `CURRENT`, `gen-00000001/journal/*.seg`, `gen-00000001/store/`.
+
+mod admission;
+mod applier;
+mod batch;
+mod core;
+mod current;
+pub mod disk;
+mod epoch;
+mod journal;
+mod keeper;
+mod mark;
+mod memtable;
+mod open;
+pub mod opener;
+mod pipeline;
+mod read;
+mod replay;
+mod segment;
+pub mod sim;
+#[cfg(test)]
+mod tests;
+mod txn;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::config::{Config, Durability};
+use crate::engine::{
+    Capabilities, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, Page, Reader, Tree, Txn,
+    TxnOptions, Value,
+};
+use crate::error::{Error, Result};
+
+use self::core::Core;
+use self::disk::Disk;
+use self::opener::StoreOpener;
+
+pub use current::FOLDER_FORMAT;
+pub use open::OpenReport;
+
+/// Most writes in one transaction.
+pub const TXN_WRITES_MAX: usize = 64 << 10;
+/// Most bytes of keys and values written in one transaction.
+pub const TXN_BYTES_MAX: usize = 24 << 20;
+
+/// A local engine: see the [module](self).
+pub struct LocalEngine {
+    core: Arc<Core>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    committer: JoinHandle<()>,
+    applier: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+}
+
+impl LocalEngine {
+    /// Opens `folder` on `disk`, creating it if need be, with the store that `opener` brings.
+    ///
+    /// # Errors
+    /// `Unavailable` when another opener holds the folder or the operating system refuses; `Unsupported` for another
+    /// engine or a newer format; `Corrupt` saying what is damaged or missing; `Full`; `Invalid` for a setting.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        opener: &dyn StoreOpener,
+        config: &Config,
+    ) -> Result<(Self, OpenReport)> {
+        let opened = open::open(Arc::clone(&disk), folder, opener, config)?;
+        let threads = Threads::start(&opened.core, opened.inbox)?;
+        let engine = LocalEngine { core: opened.core, threads: Mutex::new(Some(threads)) };
+        engine.core.keeper.ask_for_room(0);
+        // The history of openings is committed like anything else: before it is durable nobody is answered.
+        let (key, value) = (opened.entry.key(), opened.entry.value());
+        engine.transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Meta, &key, value.clone()))?;
+        if let Some(birth) = opened.birth {
+            birth.write(&*disk, folder)?;
+        }
+        Ok((engine, opened.report))
+    }
+}
+
+impl Threads {
+    fn start(core: &Arc<Core>, inbox: keeper::KeeperInbox) -> Result<Self> {
+        let failed = |error| Error::io("starting a thread", error);
+        let committing = Arc::clone(core);
+        let committer = std::thread::Builder::new()
+            .name("mlp-committer".to_owned())
+            .spawn(move || committing.committer())
+            .map_err(failed)?;
+        Ok(Threads {
+            committer,
+            applier: applier::spawn(Arc::clone(core)).map_err(failed)?,
+            keeper: keeper::spawn(Arc::clone(core), inbox).map_err(failed)?,
+        })
+    }
+}
+
+impl Reader for LocalEngine {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
+        self.core.get(tree, key)
+    }
+
+    fn get_many(&self, keys: &[(Tree, &[u8])]) -> Result<Vec<Option<Value>>> {
+        self.core.get_many(keys)
+    }
+
+    fn scan(&self, tree: Tree, range: &KeyRange, direction: Direction, limit: usize) -> Result<Page> {
+        self.core.scan(tree, range, direction, limit)
+    }
+}
+
+impl Engine for LocalEngine {
+    fn transact(
+        &self,
+        options: &TxnOptions,
+        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
+    ) -> Result<Committed> {
+        self.core.run(options, body)
+    }
+
+    fn read_view(&self, body: &mut dyn FnMut(&dyn Reader) -> Result<()>) -> Result<()> {
+        self.core.view(body)
+    }
+
+    fn sync(&self) -> Result<Cursor> {
+        txn::check_outside_body()?;
+        self.core.sync_returned()?;
+        Ok(self.core.cursor_at(self.core.durable.load(Ordering::Acquire)))
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        txn::check_outside_body()?;
+        self.core.sync_returned()?;
+        let durable = self.core.durable.load(Ordering::Acquire);
+        {
+            let mut pipeline = self.core.pipeline.lock();
+            pipeline.freeze_wanted = true;
+            self.core.freeze_if_due(&mut pipeline);
+        }
+        self.core.wait_applied(durable)
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.core.cursor_at(self.core.memtables.visible().1)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.core.epoch
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            engine: self.core.engine,
+            txn_writes_max: TXN_WRITES_MAX,
+            txn_bytes_max: TXN_BYTES_MAX,
+            durability_max: Durability::PowerLoss,
+            persistent: self.core.persistent,
+            syncs_folders: self.core.syncs_folders,
+        }
+    }
+
+    fn stats(&self) -> EngineStats {
+        let core = &self.core;
+        let counts = &core.counts;
+        let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let (journal_bytes, journal_appended_bytes) = {
+            let journal = core.journal.lock();
+            (journal.bytes(), journal.appended_bytes())
+        };
+        EngineStats {
+            commits: read(&counts.commits),
+            batches: read(&counts.batches),
+            batch_commits_max: read(&counts.batch_commits_max),
+            journal_syncs: read(&counts.batches),
+            segments_prepared: read(&counts.segments_prepared),
+            journal_bytes,
+            journal_appended_bytes,
+            memtable_bytes: core.memtables.bytes(),
+            durable_sequence: core.durable.load(Ordering::Acquire),
+            applied_sequence: core.checkpoint.load(Ordering::Acquire),
+            store_syncs: read(&counts.store_syncs),
+            store_writes: read(&counts.store_writes),
+            store_bytes: core.store(|store| Ok(store.disk_bytes())).unwrap_or(0),
+            stall_us: core.admission.stall_us(),
+            slow_bodies: read(&counts.slow_bodies),
+        }
+    }
+
+    fn close(&self) -> Result<()> {
+        txn::check_outside_body()?;
+        let mut threads = self.threads.lock();
+        let Some(Threads { committer, applier, keeper }) = threads.take() else { return Ok(()) };
+        let core = &self.core;
+        core.begin_close();
+        let mut ended = join(committer);
+        core.applier.stop();
+        ended = ended.and(core.join_applier(applier));
+        if core.fault().is_none() {
+            ended = ended.and(core.append_closing_frame());
+        }
+        core.keeper.stop();
+        ended = ended.and(join(keeper));
+        core.mark_closed();
+        core.release()?;
+        ended
+    }
+}
+
+fn join(thread: JoinHandle<()>) -> Result<()> {
+    thread.join().map_err(|panic| Error::internal(format!("a thread panicked: {}", self::core::panic_text(&*panic))))
+}
+
+impl Drop for LocalEngine {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; whoever must know closes first.
+        drop(self.close());
+    }
+}
+
+impl fmt::Debug for LocalEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalEngine")
+            .field("engine", &self.core.engine)
+            .field("folder", &self.core.folder)
+            .field("epoch", &self.core.epoch)
+            .finish_non_exhaustive()
+    }
+}

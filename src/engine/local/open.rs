@@ -1,0 +1,360 @@
+//! Opening a folder: lock, `CURRENT`, store, journal; then the engine stands where it stopped.
+//!
+//! ```text
+//! lock ─> CURRENT ─> survey the journal ─> open the store, read its mark ─> pick the base ─> frames above the base are
+//! written again into a fresh segment and synced ─> memtable refilled ─> epoch raised (a commit like any other)
+//! ```
+//!
+//! The **base** is the newest sequence that the store is proven to hold: what a synced frame says of it, or what the
+//! oldest kept segment implies. The store's own mark may be newer, but can stand in the page cache alone after a
+//! failed sync, so it is not believed further; replaying final values over it changes nothing. A mark older than the
+//! base means that the store was replaced or cut: the journal makes up for it when it reaches back far enough, else
+//! the folder is `Corrupt` and says what is missing. Nothing is ever silently empty.
+//!
+//! Creating: everything is made and synced, the first epoch is committed, and only then `CURRENT` is written. A
+//! folder without `CURRENT` is therefore new, half made (and is made again), or damaged (when it holds commits).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::batch;
+use super::core::{Core, Parts, panic_text};
+use super::current::Current;
+use super::disk::Disk;
+use super::epoch::EpochEntry;
+use super::journal::{Journal, Start};
+use super::keeper::{self, KeeperInbox};
+use super::mark::Mark;
+use super::memtable::Memtables;
+use super::opener::StoreOpener;
+use super::pipeline::Pipeline;
+use super::replay::{Survey, Tail};
+use super::segment::Identity;
+use crate::clock::{Ids, Stopwatch};
+use crate::config::Config;
+use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value, WriteBatch};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What opening did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// The folder was made.
+    pub created: bool,
+    /// Journal frames that were replayed.
+    pub replayed: u64,
+    /// The store was behind the journal, damaged or gone, and was made up for from the journal.
+    pub rebuilt: bool,
+    /// Time that the store took to open, in milliseconds.
+    pub store_open_ms: u64,
+    /// Time to read, rewrite and replay the journal, in milliseconds.
+    pub replay_ms: u64,
+}
+
+/// An engine that is open but has no threads yet, and what is left to do before anybody may use it.
+pub(super) struct Opened {
+    pub(super) core: Arc<Core>,
+    pub(super) inbox: KeeperInbox,
+    pub(super) report: OpenReport,
+    pub(super) entry: EpochEntry,
+    /// To be written once the first epoch is durable.
+    pub(super) birth: Option<Current>,
+}
+
+struct Folders {
+    root: PathBuf,
+    journal: PathBuf,
+    store: PathBuf,
+}
+
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    opener: &dyn StoreOpener,
+    config: &Config,
+) -> Result<Opened> {
+    config.check()?;
+    disk.create_dir(folder)?;
+    if let Some(parent) = folder.parent() {
+        // The relative path of one name has the empty path for its parent.
+        disk.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    let lock = disk.lock(folder)?;
+    let live = Current::read(&*disk, folder)?;
+    let created = live.is_none();
+    let current = match live {
+        Some(current) if current.engine != opener.engine() => {
+            return Err(Error::unsupported(format!(
+                "{}: holds a store of engine `{}`; open it with that one, not with `{}`",
+                folder.display(),
+                current.engine,
+                opener.engine()
+            )));
+        }
+        Some(current) => current,
+        None => {
+            remove_unborn(&*disk, folder)?;
+            let identity = Identity { uuid: config.ids.next_u128(), generation: 1 };
+            Current { engine: opener.engine().to_owned(), identity }
+        }
+    };
+    let folders = Folders::of(&current, folder);
+    let took = Stopwatch::start();
+    let (store, moved_aside) = open_store(&*disk, &folders, opener, config, created, current.identity)?;
+    let store_open_ms = took.elapsed().as_millis() as u64;
+    let took = Stopwatch::start();
+    let base = Base::find(&*disk, &folders, &*store, current.identity, created)?;
+    let memtables = Memtables::new();
+    // The identifiers that a segment is salted with never show, so they stay out of a seeded sequence.
+    let salts = Ids::random()?;
+    let (journal, end, replayed) =
+        refill(Arc::clone(&disk), &folders, &salts, current.identity, &base, &memtables)?;
+    let (entry, lineage) = next_epoch(&*store, &memtables, config, current.identity, end)?;
+    let report = OpenReport {
+        created,
+        replayed,
+        rebuilt: moved_aside || base.rebuilt,
+        store_open_ms,
+        replay_ms: took.elapsed().as_millis() as u64,
+    };
+    let room = journal.room();
+    let (keeper, inbox) = keeper::channel();
+    let core = Arc::new(Core::new(Parts {
+        config: config.clone(),
+        salts,
+        folder: folder.to_path_buf(),
+        engine: opener.engine(),
+        persistent: opener.is_persistent(),
+        syncs_folders: disk.syncs_folders(),
+        identity: current.identity,
+        lineage,
+        epoch: entry.epoch,
+        pipeline: Mutex::new(Pipeline::new(end + 1, end, room)),
+        journal,
+        memtables,
+        store,
+        keeper,
+        lock,
+        end,
+        applied: base.sequence,
+    }));
+    Ok(Opened { core, inbox, report, entry, birth: created.then_some(current) })
+}
+
+impl Folders {
+    fn of(current: &Current, folder: &Path) -> Self {
+        let root = current.generation_folder(folder);
+        Folders { journal: root.join("journal"), store: root.join("store"), root }
+    }
+}
+
+/// Clears away a folder that was cut off while it was being made.
+///
+/// # Errors
+/// `Corrupt` when what is there holds commits: then `CURRENT` was lost.
+fn remove_unborn(disk: &dyn Disk, folder: &Path) -> Result<()> {
+    for name in disk.list(folder)?.into_iter().filter(|name| name.starts_with("gen-")) {
+        let root = folder.join(&name);
+        let journal = root.join("journal");
+        let segments = match disk.list(&journal) {
+            Ok(names) => names.into_iter().any(|name| name.ends_with(".seg")),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if segments {
+            let survey = Survey::read_any(disk, &journal)?;
+            // The first frame is the epoch of the opening that made the folder; nobody was answered before it.
+            if survey.tail(disk)?.end > 1 {
+                return Err(Error::corrupt(format!(
+                    "{}: CURRENT is missing, but {name} holds commits; restore CURRENT from a copy of the folder",
+                    folder.display()
+                )));
+            }
+        }
+        disk.remove_dir_all(&root)?;
+    }
+    disk.sync_dir(folder)
+}
+
+/// Opens the store, or moves a damaged one aside and opens an empty one when the journal reaches back to the start.
+fn open_store(
+    disk: &dyn Disk,
+    folders: &Folders,
+    opener: &dyn StoreOpener,
+    config: &Config,
+    created: bool,
+    identity: Identity,
+) -> Result<(Arc<dyn KvStore>, bool)> {
+    if created {
+        for folder in [&folders.root, &folders.journal, &folders.store] {
+            disk.create_dir(folder)?;
+        }
+        disk.sync_dir(&folders.root)?;
+        disk.sync_dir(folders.root.parent().unwrap_or(&folders.root))?;
+        let store = open_guarded(opener, &folders.store, config)?;
+        let mark = Some(Mark { identity, applied: 0 }.encode());
+        store.apply(&WriteBatch { writes: Vec::new(), mark })?;
+        store.sync()?;
+        return Ok((store, false));
+    }
+    disk.create_dir(&folders.store)?;
+    let damage = match open_guarded(opener, &folders.store, config) {
+        // What an earlier process wrote may stand in the page cache alone; what it says is only used once synced.
+        Ok(store) => return store.sync().map(|()| (store, false)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => error,
+        Err(error) => return Err(error),
+    };
+    let survey = Survey::read(disk, &folders.journal, identity)?;
+    if survey.first_sequence() != Some(1) {
+        return Err(Error::with_source(
+            ErrorKind::Corrupt,
+            format!(
+                "{}: the store is damaged, and the journal does not reach back to the start (its oldest frame is {}); \
+                 restore the folder from a copy or a snapshot: {damage}",
+                folders.store.display(),
+                survey.first_sequence().map_or("none".to_owned(), |first| first.to_string()),
+            ),
+            damage,
+        ));
+    }
+    let aside = (1..)
+        .map(|count| folders.root.join(format!("store.damaged-{count}")))
+        .find(|path| matches!(disk.list(path), Err(error) if error.kind() == ErrorKind::NotFound))
+        .ok_or_else(|| Error::internal("no free name for a damaged store"))?;
+    disk.rename(&folders.store, &aside)?;
+    disk.create_dir(&folders.store)?;
+    disk.sync_dir(&folders.root)?;
+    let store = open_guarded(opener, &folders.store, config)?;
+    Ok((store, true))
+}
+
+fn open_guarded(opener: &dyn StoreOpener, folder: &Path, config: &Config) -> Result<Arc<dyn KvStore>> {
+    catch_unwind(AssertUnwindSafe(|| opener.open(folder, config.cache_bytes))).unwrap_or_else(|panic| {
+        Err(Error::corrupt(format!("{}: the store panicked as it opened: {}", folder.display(), panic_text(&*panic))))
+    })
+}
+
+/// Where replay starts.
+struct Base {
+    sequence: u64,
+    survey: Survey,
+    rebuilt: bool,
+}
+
+impl Base {
+    fn find(
+        disk: &dyn Disk,
+        folders: &Folders,
+        store: &dyn KvStore,
+        identity: Identity,
+        created: bool,
+    ) -> Result<Self> {
+        let survey = Survey::read(disk, &folders.journal, identity)?;
+        if created {
+            return Ok(Base { sequence: 0, survey, rebuilt: false });
+        }
+        let Some(first) = survey.first_sequence() else {
+            return Err(Error::corrupt(format!(
+                "{}: the journal is gone; restore the folder from a copy or a snapshot",
+                folders.journal.display()
+            )));
+        };
+        let Tail { end, checkpoint } = survey.tail(disk)?;
+        let reach = first - 1;
+        let proven = checkpoint.max(reach);
+        let applied = match store.mark()? {
+            Some(mark) => {
+                let mark = Mark::decode(&mark)?;
+                if mark.identity != identity {
+                    return Err(Error::corrupt("the store belongs to another folder or generation"));
+                }
+                mark.applied
+            }
+            None => {
+                require_empty(store)?;
+                0
+            }
+        };
+        if applied > end {
+            return Err(Error::corrupt(format!(
+                "the store holds commits up to {applied}, but the journal ends at {end}: frames are missing"
+            )));
+        }
+        if applied < reach {
+            return Err(Error::corrupt(format!(
+                "the store holds commits up to {applied}, and the journal begins at {first}: commits in between are \
+                 missing; restore the folder from a copy or a snapshot"
+            )));
+        }
+        let marked = store.mark()?.is_some();
+        Ok(Base { sequence: proven.min(applied), survey, rebuilt: applied < proven || !marked })
+    }
+}
+
+/// A store without a mark must be a new one: data of unknown age under replayed frames would be a wrong answer.
+fn require_empty(store: &dyn KvStore) -> Result<()> {
+    for tree in Tree::ALL {
+        if !store.scan(*tree, &KeyRange::all(), Direction::Ascending, 1)?.is_empty() {
+            return Err(Error::corrupt("the store has lost its mark but not its data; restore it from a copy"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the frames above the base into a fresh segment, then into the memtable, then removes what they replace.
+fn refill(
+    disk: Arc<dyn Disk>,
+    folders: &Folders,
+    salts: &Ids,
+    identity: Identity,
+    base: &Base,
+    memtables: &Memtables,
+) -> Result<(Journal, u64, u64)> {
+    let replay = base.survey.replay(&*disk, base.sequence)?;
+    for path in &base.survey.leftovers {
+        disk.remove(path)?;
+    }
+    let start = Start {
+        identity,
+        id: base.survey.next_id,
+        base: (base.sequence, replay.chain),
+        frames: &replay.frames,
+        closed: replay.closed,
+        checkpoint: base.sequence,
+    };
+    let journal = Journal::begin(Arc::clone(&disk), &folders.journal, salts, start)?;
+    for path in &replay.superseded {
+        disk.remove(path)?;
+    }
+    disk.sync_dir(&folders.journal)?;
+    let mut sequence = base.sequence;
+    for (_, payload) in &replay.frames {
+        sequence += 1;
+        let mut writes = Vec::new();
+        batch::decode(payload, |tree, key, value| writes.push((tree, key.to_vec(), value.map(Value::from))))?;
+        let writes = writes.iter().map(|(tree, key, value)| (*tree, key.as_slice(), value, sequence));
+        memtables.publish(writes, (sequence, sequence), payload.len() as u64);
+    }
+    // Without frames above the base the visible position is the base itself.
+    memtables.publish(std::iter::empty(), (sequence, sequence), 0);
+    Ok((journal, sequence, replay.frames.len() as u64))
+}
+
+/// The epoch that this opening begins, and the lineage that it continues.
+fn next_epoch(
+    store: &dyn KvStore,
+    memtables: &Memtables,
+    config: &Config,
+    identity: Identity,
+    end: u64,
+) -> Result<(EpochEntry, u128)> {
+    let newest = EpochEntry::newest(store, memtables)?;
+    let number = newest.map_or(1, |entry| entry.epoch.number + 1);
+    let lineage = newest.map_or(identity.uuid, |entry| entry.lineage);
+    config.ids.enter_epoch(number);
+    let epoch = Epoch { number, id: config.ids.next_u64() };
+    Ok((EpochEntry { epoch, after_sequence: end, lineage }, lineage))
+}

@@ -1,0 +1,160 @@
+//! The store that lives in memory: one ordered map a tree, behind one lock.
+//!
+//! It is the ephemeral engine's store and the model that the others are compared with, so it stays the simplest thing
+//! that keeps the promises of [`KvStore`]: a batch is applied under the write lock, hence whole and visible when
+//! `apply` returns; a scan holds the read lock, hence one point in time.
+//!
+//! It refuses nothing, survives nothing: `sync` is a success without effect, and dropping the store drops the data. A
+//! test that reopens an engine over the same data hands [`MemoryOpener::shared`] a store that outlives the engine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::local::opener::StoreOpener;
+use super::{Direction, KeyRange, KvStore, Tree, Value, WriteBatch};
+use crate::error::Result;
+
+type Ordered = BTreeMap<Box<[u8]>, Value>;
+
+/// Ordered trees in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    trees: [Ordered; Tree::COUNT],
+    mark: Option<Value>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        MemoryStore::default()
+    }
+}
+
+impl State {
+    fn tree(&self, tree: Tree) -> &Ordered {
+        self.trees.get(tree.index()).expect("a tree's number is below Tree::COUNT")
+    }
+
+    fn tree_mut(&mut self, tree: Tree) -> &mut Ordered {
+        self.trees.get_mut(tree.index()).expect("a tree's number is below Tree::COUNT")
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries: usize = self.state.read().trees.iter().map(BTreeMap::len).sum();
+        f.debug_struct("MemoryStore").field("entries", &entries).finish()
+    }
+}
+
+impl KvStore for MemoryStore {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.state.read().tree(tree).get(key).cloned())
+    }
+
+    fn scan(&self, tree: Tree, range: &KeyRange, direction: Direction, limit: usize) -> Result<Vec<(Vec<u8>, Value)>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let state = self.state.read();
+        let inside = state.tree(tree).range::<[u8], _>(range.bounds());
+        Ok(match direction {
+            Direction::Ascending => inside.take(limit).map(|(key, value)| (key.to_vec(), value.clone())).collect(),
+            Direction::Descending => {
+                inside.rev().take(limit).map(|(key, value)| (key.to_vec(), value.clone())).collect()
+            }
+        })
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<()> {
+        let mut state = self.state.write();
+        for (tree, key, value) in &batch.writes {
+            let entries = state.tree_mut(*tree);
+            match value {
+                Some(value) => {
+                    entries.insert(key.clone(), value.clone());
+                }
+                None => {
+                    entries.remove(key);
+                }
+            }
+        }
+        if let Some(mark) = &batch.mark {
+            state.mark = Some(mark.clone());
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Option<Value>> {
+        Ok(self.state.read().mark.clone())
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Opens [`MemoryStore`]s. The folder is not touched.
+#[derive(Debug, Default)]
+pub struct MemoryOpener {
+    shared: Option<Arc<MemoryStore>>,
+}
+
+impl MemoryOpener {
+    /// Every opening gets a new, empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        MemoryOpener::default()
+    }
+
+    /// Every opening gets this very store, as if it were what an earlier one left on disk.
+    #[must_use]
+    pub fn shared(store: Arc<MemoryStore>) -> Self {
+        MemoryOpener { shared: Some(store) }
+    }
+}
+
+impl StoreOpener for MemoryOpener {
+    fn engine(&self) -> &'static str {
+        "memory"
+    }
+
+    fn open(&self, _folder: &Path, _cache_bytes: usize) -> Result<Arc<dyn KvStore>> {
+        Ok(match &self.shared {
+            Some(store) => Arc::clone(store) as Arc<dyn KvStore>,
+            None => Arc::new(MemoryStore::new()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_store_outlives_its_opening_and_a_new_one_starts_empty() {
+        let batch = WriteBatch { writes: vec![(Tree::Kv, Box::from(*b"k"), Some(Value::from(*b"v")))], mark: None };
+        let kept = MemoryOpener::shared(Arc::new(MemoryStore::new()));
+        let fresh = MemoryOpener::new();
+        let found = |opener: &MemoryOpener| {
+            opener.open(Path::new(""), 0).unwrap().apply(&batch).unwrap();
+            opener.open(Path::new(""), 0).unwrap().get(Tree::Kv, b"k").unwrap().is_some()
+        };
+        assert!(found(&kept));
+        assert!(!found(&fresh));
+    }
+}
