@@ -217,8 +217,7 @@ impl Kv {
 impl KeyValue for Kv {
     fn put(&self, namespace: &str, key: &str, value: &Json) -> Result<()> {
         let staged = self.stage(namespace, key, value)?;
-        let outcome =
-            self.records.transact(self.durability, |txn| txn.kv().put_staged(namespace, key, &staged));
+        let outcome = self.records.transact(self.durability, |txn| txn.kv().put_staged(namespace, key, &staged));
         self.settle(outcome, std::iter::once(staged))
     }
 

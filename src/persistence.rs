@@ -21,9 +21,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::clock::Stopwatch;
 use crate::config::{Config, Durability};
 use crate::engine::{Capabilities, Cursor, Engine};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::jobs::{Jobs, JobsOptions, recovery};
 use crate::kv::{Kv, Namespace};
 use crate::record::scrub::Report;
 use crate::record::{self, RecordStore, Transaction};
@@ -54,6 +56,7 @@ pub struct MlPersistence(Arc<Inner>);
 
 struct Inner {
     records: RecordStore,
+    jobs: Jobs,
     registry: Registry,
     durability: Durability,
     report: RecoveryReport,
@@ -114,6 +117,12 @@ impl MlPersistence {
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.0.report
+    }
+
+    /// The job queue.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.0.jobs
     }
 
     /// The model registry.
@@ -190,7 +199,7 @@ impl MlPersistence {
     /// # Errors
     /// `Closed`; `Corrupt`.
     pub fn stats(&self) -> Result<StoreStats> {
-        stats::stats(&self.0.records, &self.0.registry)
+        stats::stats(&self.0.records, &self.0.registry, &self.0.jobs)
     }
 
     /// Recomputes every index entry, counter and reference from the records and reports what differs. Changes nothing.
@@ -230,7 +239,12 @@ impl MlPersistence {
 
 impl Inner {
     fn close(&self) -> Result<()> {
-        self.records.engine().close()
+        let released = match self.jobs.release_all_on_close() {
+            // Closed before, or by a failure that has been reported where it happened: nothing is left to release.
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            released => released.map(|_| ()),
+        };
+        self.records.engine().close().and(released)
     }
 }
 
@@ -257,10 +271,17 @@ fn compose(
     started_ms: u64,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
+    let sweep = Stopwatch::start();
+    let swept = recovery::sweep(&records, records.engine().epoch())?;
+    report.jobs_requeued = swept.requeued;
+    report.jobs_discarded = swept.discarded;
+    report.jobs_cancelled = swept.cancelled;
     // Values that a commit was to refer to and never did.
     records.sweep_staged()?;
+    report.sweep_ms = sweep.elapsed().as_millis() as u64;
+    let jobs = Jobs::new(records.clone(), JobsOptions { durability });
     let registry = Registry::new(records.clone()).with_durability(durability);
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
-    Ok(MlPersistence(Arc::new(Inner { records, registry, durability, report })))
+    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report })))
 }

@@ -1,6 +1,7 @@
 //! Verify: one sweep over everything that is stored, each kind by the layer that knows it.
 
 use crate::error::Result;
+use crate::jobs;
 use crate::kv;
 use crate::record::scrub::{self, Report};
 use crate::record::{RecordStore, View};
@@ -17,6 +18,7 @@ pub(super) fn verify(records: &RecordStore) -> Result<Report> {
 
 fn everything(view: &View<'_>, report: &mut Report) -> Result<()> {
     registry::verify(view, report)?;
+    jobs::verify(view, report)?;
     kv::verify(view, report)?;
     scrub::verify_pieces(view, report)
 }

@@ -34,11 +34,6 @@ impl<'a> Fields<'a> {
         self.given.get(name).copied()
     }
 
-    /// Names and values in the order of the names.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.given.iter().map(|(name, value)| (name.as_str(), *value))
-    }
-
     /// Refuses a name that occurs twice and, where `known` lists the possible ones, any other name.
     pub fn check(&self, known: Option<&[&[&str]]>) -> Result<()> {
         if let Some(name) = &self.doubled {

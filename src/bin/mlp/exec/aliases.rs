@@ -8,7 +8,8 @@ use super::versions::number;
 
 pub fn set(request: &Request<'_>) -> Answer {
     let fields = request.fields;
-    let (name, alias, number, change) = (fields.text("model")?, fields.text("alias")?, number(fields)?, change(fields)?);
+    let (name, alias, number, change) =
+        (fields.text("model")?, fields.text("alias")?, number(fields)?, change(fields)?);
     model(commit(request, |registry| registry.set_alias(&name, &alias, number, &change)))
 }
 

@@ -10,6 +10,7 @@
 
 mod aliases;
 mod clock;
+mod jobs;
 mod kv;
 mod lines;
 mod models;

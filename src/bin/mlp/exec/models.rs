@@ -1,7 +1,7 @@
 //! `model.*`: models of the registry.
 
-use ml_persistence::{Error, Result};
 use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, PageRequest, Property, RegistryTxn};
+use ml_persistence::{Error, Result};
 
 use super::session::{Answer, Request, json};
 use crate::fields::Fields;

@@ -3,7 +3,7 @@
 use ml_persistence::{Error, Result};
 
 use super::session::{Answer, Request};
-use super::{aliases, clock, kv, models, store, versions};
+use super::{aliases, clock, jobs, kv, models, store, versions};
 
 /// One operation.
 pub struct Op {
@@ -59,6 +59,7 @@ const VERSION_UPDATE: &[&str] = &[
     "expected_revision",
     "by",
 ];
+const COMPLETE_AND_CLAIM: &[&str] = &["token", "result", "queues", "worker", "limit", "lease_ms"];
 const VERSION_CHANGE: &[&str] = &["model", "version", "expected_revision", "by"];
 
 /// What this build does.
@@ -88,6 +89,27 @@ const OPS: &[Op] = &[
     op("alias.set", &["model", "alias", "version", "expected_revision", "by"], aliases::set),
     op("alias.delete", &["model", "alias", "expected_revision", "by"], aliases::delete),
     op("alias.history", &["model", "alias", "at"], aliases::history),
+    op("job.enqueue", jobs::NEW_JOB, jobs::enqueue),
+    op("job.enqueue_batch", &["jobs"], jobs::enqueue_batch),
+    op("job.claim", &["queues", "worker", "limit", "lease_ms", "wait_ms"], jobs::claim),
+    op("job.heartbeat", &["token", "lease_ms"], jobs::heartbeat),
+    op("job.progress", &["token", "percent", "checkpoint"], jobs::progress),
+    op("job.complete", &["token", "result"], jobs::complete),
+    op("job.complete_and_claim", COMPLETE_AND_CLAIM, jobs::complete_and_claim),
+    op("job.fail", &["token", "error", "retry_in_ms"], jobs::fail),
+    op("job.snooze", &["token", "delay_ms"], jobs::snooze),
+    op("job.release", &["token"], jobs::release),
+    op("job.discard", &["token", "reason"], jobs::discard),
+    op("job.cancel", &["job"], jobs::cancel),
+    op("job.retry", &["job"], jobs::retry),
+    op("job.get", &["job"], jobs::get),
+    op("job.attempts", &["job"], jobs::attempts),
+    op("job.list", &["queue", "state", "kind", "after", "limit"], jobs::list),
+    op("job.counts", &["queue"], jobs::counts),
+    op("job.prune", &["queue", "older_than_ms"], jobs::prune),
+    op("job.maintain", &[], jobs::maintain),
+    op("queue.pause", &["queue"], jobs::pause),
+    op("queue.resume", &["queue"], jobs::resume),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
     op("store.sync", &[], store::sync),
@@ -103,9 +125,6 @@ const LATER: &[&str] = &[
     "version.touch",
     "version.least_recently_used",
     "version.evict",
-    "job.complete_and_claim",
-    "job.attempts",
-    "job.prune",
     "snapshot.export",
     "snapshot.import",
     "snapshot.inspect",

@@ -24,9 +24,12 @@ pub fn register(request: &Request<'_>) -> Answer {
     version(commit(request, |registry| registry.register_version(&name, &new)))
 }
 
+/// A builder verb that takes a text.
+type SetText = fn(NewVersion, String) -> NewVersion;
+
 fn new_version(fields: &Fields<'_>) -> Result<NewVersion> {
     let mut new = NewVersion::new();
-    let texts: [(&str, fn(NewVersion, String) -> NewVersion); 6] = [
+    let texts: [(&str, SetText); 6] = [
         ("source", NewVersion::source),
         ("run_id", NewVersion::run_id),
         ("description", NewVersion::description),
