@@ -451,3 +451,232 @@ fn people_get_answers_or_a_plain_reason_and_no_folder_is_created() {
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("no key \"none\""));
 }
+
+/// A run over jobs, models and plain values: everything that ids, time and jitter have a part in.
+const SCRIPT: &[&str] = &[
+    r#"{"id":1,"op":"job.enqueue","queue":"q","kind":"fit","payload":{"depth":7.0}}"#,
+    r#"{"id":2,"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"a"},{"queue":"q","kind":"b","delay_ms":50}]}"#,
+    r#"{"id":3,"op":"job.claim","queues":["q"],"worker":"w","limit":1}"#,
+    r#"{"id":4,"op":"clock.advance","ms":70000}"#,
+    r#"{"id":5,"op":"job.claim","queues":["q"],"worker":"w","limit":10}"#,
+    r#"{"id":6,"op":"job.list"}"#,
+    r#"{"id":7,"op":"version.register","model":"m","metrics":{"f1":0.910},"artifact":{"base64":"AAEC"},"by":"ann"}"#,
+    r#"{"id":8,"op":"alias.set","model":"m","alias":"prod","version":1}"#,
+    r#"{"id":9,"op":"alias.history","model":"m"}"#,
+    r#"{"id":10,"op":"kv.put","namespace":"n","key":"k","value":[1.0]}"#,
+    r#"{"id":11,"op":"store.cursor"}"#,
+    r#"{"id":12,"op":"store.digest"}"#,
+    r#"{"id":13,"op":"store.verify"}"#,
+];
+
+#[test]
+fn the_same_input_under_seed_and_manual_clock_gives_the_same_bytes_and_ids_do_not_repeat_after_reopening() {
+    let arguments = ["--seed", "7", "--clock", "manual", "--now", "1000000"];
+    let run = |folder: &Path| {
+        let mut exec = Exec::start(folder, &arguments);
+        let mut said = vec![exec.ready.to_string()];
+        said.extend(SCRIPT.iter().map(|line| exec.say(line)));
+        assert_eq!(exec.finish(), (Some(0), String::new()));
+        said
+    };
+    let (one, other) = (folder(), folder());
+    let first = run(one.path());
+    let second_opening = run(one.path());
+    assert_eq!(first, run(other.path()));
+    assert_eq!(second_opening, run(other.path()));
+    let enqueued = |said: &[String]| serde_json::from_str::<Value>(&said[1]).unwrap()["ok"]["job"].clone();
+    assert!(enqueued(&first).is_string());
+    assert_ne!(enqueued(&first), enqueued(&second_opening));
+    assert!(first[13].contains(r#""violations":[]"#), "{}", first[13]);
+}
+
+#[test]
+fn a_job_runs_from_enqueue_to_completion_and_its_token_is_over() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let enqueued = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "fit", "payload": null, "priority": 3}));
+    assert_eq!(enqueued["outcome"], "inserted");
+    let claims = exec.ok(json!({"op": "job.claim", "queues": ["other", "q"], "worker": "w", "lease_ms": 500}));
+    let (job, token) = (&claims[0]["job"], &claims[0]["token"]);
+    assert_eq!(claims.as_array().unwrap().len(), 1);
+    assert_eq!((&job["id"], &job["state"], &job["attempt"]), (&enqueued["job"], &json!("executing"), &json!(1)));
+    assert_eq!((&job["priority"], &job["lease_expires_at"], &job["worker"]), (&json!(3), &json!(1500), &json!("w")));
+    assert_eq!(exec.ok(json!({"op": "job.heartbeat", "token": token})), json!({"cancel_requested": false}));
+    assert_eq!(exec.ok(json!({"op": "job.progress", "token": token, "percent": 50, "checkpoint": [1]})), Value::Null);
+    let line = format!(r#"{{"op":"job.complete","token":{token},"result":{{"f1":0.910}}}}"#);
+    assert!(exec.say(&line).contains(r#""result":{"f1":0.910}"#));
+    assert_eq!(exec.refused(&line).0, "lease_lost");
+    assert_eq!(exec.refused(r#"{"op":"job.complete","token":"abc"}"#).0, "invalid");
+    let counts = exec.ok(json!({"op": "job.counts", "queue": "q"}));
+    assert_eq!((&counts["q"]["completed"], &counts["q"]["available"]), (&json!(1), &json!(0)));
+    assert_eq!(exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "wait_ms": 60000})), json!([]));
+    let attempts = exec.ok(json!({"op": "job.attempts", "job": enqueued["job"]}));
+    assert_eq!(attempts[0]["reason"], "completed");
+    let fields: Vec<&String> = job.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        [
+            "attempt",
+            "cancel_requested",
+            "checkpoint",
+            "crash_count",
+            "enqueued_at",
+            "error",
+            "finished_at",
+            "id",
+            "kind",
+            "lease_expires_at",
+            "max_attempts",
+            "max_crashes",
+            "payload",
+            "priority",
+            "progress",
+            "queue",
+            "reason",
+            "result",
+            "revision",
+            "run_at",
+            "started_at",
+            "state",
+            "target",
+            "unique_key",
+            "worker",
+        ]
+    );
+}
+
+#[test]
+fn a_job_claimed_before_a_kill_is_taken_back_with_a_crash_and_one_before_a_clean_end_without() {
+    let folder = folder();
+    let mut exec = Exec::start(folder.path(), &[]);
+    let job = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "fit"}))["job"].clone();
+    exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}));
+    exec.kill();
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["recovery"]["jobs_requeued"], 1);
+    let taken_back = exec.ok(json!({"op": "job.get", "job": job}));
+    assert_eq!((&taken_back["state"], &taken_back["crash_count"]), (&json!("available"), &json!(1)));
+    exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}));
+    assert_eq!(exec.finish(), (Some(0), String::new()));
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["recovery"]["jobs_requeued"], 0);
+    let released = exec.ok(json!({"op": "job.get", "job": job}));
+    assert_eq!((&released["state"], &released["crash_count"]), (&json!("available"), &json!(1)));
+    assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+}
+
+#[test]
+fn a_claim_that_waits_is_answered_by_an_enqueue_of_another_request() {
+    let mut exec = Exec::in_memory(&["--parallel", "2"]);
+    exec.send(r#"{"id":"claim","op":"job.claim","queues":["q"],"worker":"w","wait_ms":60000}"#);
+    exec.send(r#"{"id":"enqueue","op":"job.enqueue","queue":"q","kind":"fit"}"#);
+    let replies = [exec.read(), exec.read()];
+    let of = |id: &str| &replies.iter().find(|reply| reply["id"] == id).unwrap()["ok"];
+    assert_eq!(of("claim")[0]["job"]["id"], of("enqueue")["job"]);
+}
+
+#[test]
+fn bad_job_requests_are_invalid_and_name_the_field() {
+    let mut exec = Exec::in_memory(&[]);
+    for (line, names) in [
+        (r#"{"op":"job.enqueue","queue":"q"}"#, "kind"),
+        (r#"{"op":"job.enqueue","queue":"","kind":"k"}"#, "queue"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","priority":256}"#, "priority"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","run_at":1,"delay_ms":1}"#, "run_at"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"base":1}}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","job":"xyz"}"#, "job"),
+        (
+            r#"{"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"k"},{"queue":"q","kind":"k","id":1}]}"#,
+            "jobs[1].id",
+        ),
+        (r#"{"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"k"},{"queue":"q","kind":7}]}"#, "jobs[1].kind"),
+        (r#"{"op":"job.claim","queues":"q","worker":"w"}"#, "queues"),
+        (r#"{"op":"job.claim","queues":[],"worker":"w"}"#, "queues"),
+        (r#"{"op":"job.claim","queues":["q"],"worker":"w","wait_ms":60001}"#, "wait_ms"),
+        (r#"{"op":"job.claim","queues":["q"],"worker":"w","lease_ms":0}"#, "lease_ms"),
+        (r#"{"op":"job.list","state":"running"}"#, "state"),
+        (r#"{"op":"job.get","job":"ABC"}"#, "job"),
+    ] {
+        let (kind, message) = exec.refused(line);
+        assert!(kind == "invalid" && message.contains(names), "{line}: {kind}: {message}");
+    }
+    assert_eq!(exec.ok(json!({"op": "job.counts"})), json!({}));
+    assert_eq!(exec.refused(&json!({"op": "job.cancel", "job": "0".repeat(31) + "1"}).to_string()).0, "not_found");
+}
+
+#[test]
+fn versions_pointers_and_artifacts_are_answered_with_every_field() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "5"]);
+    let register = r#"{"op":"version.register","model":"m","metrics":{"f1":0.910},"hyperparams":{"d":[7.0]},"tags":{"a":"b"},"properties":{"p":7.0,"raw":{"base64":"AAE="}},"artifact":{"base64":"AAEC"}}"#;
+    let reply = exec.say(register);
+    for written in [r#""metrics":{"f1":0.910}"#, r#""hyperparams":{"d":[7.0]}"#, r#""p":7.0"#, r#"{"base64":"AAE="}"#] {
+        assert!(reply.contains(written), "{written}: {reply}");
+    }
+    let version = serde_json::from_str::<Value>(&reply).unwrap()["ok"].clone();
+    let fields: Vec<&String> = version.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        [
+            "aliases",
+            "archived",
+            "artifact",
+            "created_at",
+            "created_by",
+            "description",
+            "hyperparams",
+            "last_used_at",
+            "metrics",
+            "model",
+            "parent_version",
+            "properties",
+            "revision",
+            "run_id",
+            "source",
+            "stage",
+            "tags",
+            "training_data_hash",
+            "updated_at",
+            "version",
+        ]
+    );
+    assert_eq!(exec.ok(json!({"op": "version.artifact", "model": "m", "version": 1})), json!({"base64": "AAEC"}));
+    exec.ok(json!({"op": "version.register", "model": "m", "make_active": false}));
+    let model = exec.ok(json!({"op": "alias.set", "model": "m", "alias": "prod", "version": 2}));
+    assert_eq!((&model["aliases"], &model["active_version"]), (&json!({"prod": 2}), &json!(1)));
+    let fields: Vec<&String> = model.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        [
+            "active_version",
+            "aliases",
+            "archived",
+            "archived_versions",
+            "created_at",
+            "description",
+            "last_version",
+            "name",
+            "properties",
+            "revision",
+            "tags",
+            "updated_at",
+            "versions",
+        ]
+    );
+    assert_eq!(exec.ok(json!({"op": "version.get", "model": "m", "alias": "prod"}))["version"], 2);
+    assert_eq!(exec.ok(json!({"op": "version.get", "model": "m", "version": 9})), Value::Null);
+    assert_eq!(exec.refused(r#"{"op":"version.get","model":"m","version":1,"alias":"prod"}"#).0, "invalid");
+    let stale = json!({"op": "version.activate", "model": "m", "version": 2, "expected_revision": 1});
+    assert_eq!(exec.refused(&stale.to_string()).0, "conflict");
+    exec.ok(json!({"op": "version.archive", "model": "m", "version": 2}));
+    assert_eq!(exec.refused(r#"{"op":"version.activate","model":"m","version":2}"#).0, "conflict");
+    let page = exec.ok(json!({"op": "version.list", "model": "m", "page_size": 1}));
+    assert_eq!(page["versions"][0]["version"], 1);
+    let page =
+        exec.ok(json!({"op": "version.list", "model": "m", "page_size": 1, "page_token": page["next_page_token"]}));
+    assert_eq!((&page["versions"][0]["version"], &page["next_page_token"]), (&json!(2), &Value::Null));
+    assert_eq!(exec.refused(r#"{"op":"version.list","model":"none"}"#).0, "not_found");
+    assert_eq!(exec.refused(r#"{"op":"version.list","model":"m","filter":"version > 1"}"#).0, "unsupported");
+    assert_eq!(exec.refused(r#"{"op":"model.create","name":"m"}"#).0, "already_exists");
+    assert_eq!(exec.ok(json!({"op": "model.list"}))["models"][0]["name"], "m");
+    assert_eq!(exec.ok(json!({"op": "model.summary"}))["versions"], json!({"total": 2, "live": 1, "archived": 1}));
+    assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+}
