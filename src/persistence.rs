@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::clock::Stopwatch;
 use crate::config::{Config, Durability};
 use crate::engine::{Capabilities, Cursor, Engine};
+use crate::engine::local::FOLDER_FORMAT;
 use crate::error::{ErrorKind, Result};
 use crate::jobs::{Jobs, JobsOptions, recovery};
 use crate::kv::{Kv, Namespace};
@@ -35,7 +36,7 @@ pub use builder::{Builder, EngineKind};
 pub use stats::StoreStats;
 
 /// Version of the folder's format. A build opens folders of this version and of older ones.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = FOLDER_FORMAT;
 
 /// An open store: models, jobs and plain values in one folder, in one transaction where it matters.
 ///

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
-use crate::engine::local::disk::{Disk, RealDisk};
+use crate::engine::local::disk::Disk;
+#[cfg(feature = "sled")]
+use crate::engine::local::disk::RealDisk;
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::local::sim::SimDisk;
 use crate::engine::memory::MemoryOpener;

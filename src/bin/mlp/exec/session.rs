@@ -174,3 +174,24 @@ pub fn json(value: &(impl Serialize + ?Sized)) -> Answer {
 pub fn null() -> Answer {
     Ok("null".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(MlPersistence::in_memory().open().unwrap(), None, Durability::PowerLoss)
+    }
+
+    #[test]
+    fn requests_after_the_engine_closed_itself_answer_closed_and_the_run_knows() {
+        let session = session();
+        assert_eq!(session.answer(br#"{"id":1,"op":"kv.count","namespace":"n"}"#), r#"{"id":1,"ok":0}"#);
+        // A wrong request is no failure of the engine.
+        assert!(session.answer(br#"{"op":"kv.count"}"#).contains("invalid") && !session.engine_failed());
+        session.db.close().unwrap();
+        let reply = session.answer(br#"{"id":2,"op":"kv.count","namespace":"n"}"#);
+        assert!(reply.starts_with(r#"{"id":2,"error":{"kind":"closed","#), "{reply}");
+        assert!(session.engine_failed());
+    }
+}
