@@ -23,6 +23,8 @@ macro_rules! list {
 
 pub mod disk;
 pub mod engine;
+#[cfg(test)]
+mod model;
 pub mod store;
 pub mod txn;
 
