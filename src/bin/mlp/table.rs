@@ -1,4 +1,4 @@
-//! Tables for people's eyes: names, then numbers, no frames.
+//! Tables for people's eyes: columns, no frames.
 
 use comfy_table::{Table, presets};
 
@@ -8,7 +8,7 @@ const CELL_CHARS_MAX: usize = 100;
 /// A table with a header line.
 pub fn table<const COLUMNS: usize>(header: [&str; COLUMNS], rows: impl Iterator<Item = [String; COLUMNS]>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     for row in rows {
         table.add_row(row.map(|cell| fitted(&cell)));
     }
