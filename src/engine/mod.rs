@@ -10,7 +10,7 @@
 //! Each promise in the docs of [`Engine`], [`Txn`] and [`KvStore`] is a function in [`conformance`], run for every
 //! engine and store, plain and through every wrapper of [`wrap`].
 
-// pub mod conformance;
+pub mod conformance;
 mod counter;
 mod cursor;
 pub mod local;
