@@ -8,6 +8,7 @@
 //! index            index number u32 | parts [ | primary key | its length u16 ] the bracket for plain indexes only
 //! counter          counter number u32 | group
 //! history          part tag u16 | parts
+//! records          part tag u16 | SHA-256, for what is kept under its hash
 //! blob             value id u128 | piece u32, from 0
 //! meta             a name, escaped and terminated | parts
 //! ```
@@ -38,6 +39,14 @@ const JOB_DIGITS: usize = 32;
 #[must_use]
 pub fn model(name: &str) -> Vec<u8> {
     name.as_bytes().to_vec()
+}
+
+/// The name in a model's key.
+///
+/// # Errors
+/// `Corrupt` for what is no text.
+pub fn parse_model(key: &[u8]) -> Result<&str> {
+    std::str::from_utf8(key).map_err(|_| Error::corrupt(format!("model key `{}`: expected UTF-8", key.escape_ascii())))
 }
 
 /// A version's key: `name@vN`.
@@ -207,6 +216,26 @@ pub fn split_counter(key: &[u8]) -> Result<&[u8]> {
 #[must_use]
 pub fn history(tag: u16, parts: KeyWriter) -> Vec<u8> {
     KeyWriter::new().u16(tag).raw(&parts.finish()).finish()
+}
+
+/// The key of the n-th move of a model's pointers, in `history`. The incarnation keeps the moves of an earlier model
+/// of the same name apart.
+#[must_use]
+pub fn pointer_move(tag: u16, model: &str, incarnation: u32, number: u64) -> Vec<u8> {
+    history(tag, KeyWriter::new().str(model).u32(incarnation).u64(number))
+}
+
+/// The key, in `records`, of what is kept under a hash: the part's tag, then the hash. The tag's first byte is zero,
+/// and a name that is escaped begins with a zero byte only when 0xff follows.
+#[must_use]
+pub fn content(tag: u16, sha256: &[u8; 32]) -> Vec<u8> {
+    KeyWriter::new().u16(tag).raw(sha256).finish()
+}
+
+/// What the keys of one part that are made by [`content`] have in common.
+#[must_use]
+pub fn content_prefix(tag: u16) -> Vec<u8> {
+    KeyWriter::new().u16(tag).finish()
 }
 
 /// A key of `meta`: a name, then parts.
