@@ -42,6 +42,8 @@ mod read;
 mod record;
 mod register_version;
 mod set_alias;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod unarchive;
 mod update_model;
