@@ -2,7 +2,9 @@
 
 use super::*;
 
-fn steps(moves: &[PointerMove]) -> Vec<(u64, Option<&str>, Option<u32>, Option<u32>)> {
+type Step<'a> = (u64, Option<&'a str>, Option<u32>, Option<u32>);
+
+fn steps(moves: &[PointerMove]) -> Vec<Step<'_>> {
     moves.iter().map(|moved| (moved.at, moved.alias.as_deref(), moved.from, moved.to)).collect()
 }
 
