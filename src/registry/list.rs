@@ -99,7 +99,7 @@ fn rows<R: Record, T>(
     for entry in page.entries.iter().take(size) {
         match row(&entry.primary) {
             Ok(shown) => found.rows.extend(shown),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
                 let key = String::from_utf8_lossy(&entry.primary).into_owned();
                 found.damaged.push(DamagedRow { key, error: error.to_string() });
             }

@@ -142,6 +142,12 @@ impl From<u32> for VersionRef {
     }
 }
 
+impl From<String> for VersionRef {
+    fn from(alias: String) -> Self {
+        VersionRef::Alias(alias)
+    }
+}
+
 impl From<&str> for VersionRef {
     fn from(alias: &str) -> Self {
         VersionRef::Alias(alias.to_owned())
