@@ -262,6 +262,20 @@ mod tests {
     }
 
     #[test]
+    fn the_stored_bytes_of_composite_keys_stay_what_they_are() {
+        assert_eq!(kv("n\0", "k"), b"n\0\xff\0\0k");
+        assert_eq!(blob(0x0102, 3), b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x02\0\0\0\x03");
+        assert_eq!(parse_blob(&blob(u128::MAX, u32::MAX)).unwrap(), (u128::MAX, u32::MAX));
+        assert_eq!(index_entry(20, b"parts", Some(b"key")).unwrap(), b"\0\0\0\x14partskey\0\x03");
+        assert_eq!(index_entry(20, b"parts", None).unwrap(), b"\0\0\0\x14parts");
+        assert_eq!(counter(30, b"group"), b"\0\0\0\x1egroup");
+        assert_eq!(history(11, KeyWriter::new().str("m").descending().u8(1)), b"\0\x0bm\0\0\xfe");
+        assert_eq!(meta("staged", KeyWriter::new().u16(1)), b"staged\0\0\0\x01");
+        let numbers = KeyWriter::new().i64(-1).f64(-0.0).f64(0.0).bool(true).finish();
+        assert_eq!(numbers, b"\x7f\xff\xff\xff\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x80\0\0\0\0\0\0\0\x01");
+    }
+
+    #[test]
     fn a_job_id_has_one_spelling() {
         assert_eq!(job(7), b"00000000000000000000000000000007");
         assert_eq!(claim(7), b"00000000000000000000000000000007:claim");

@@ -71,3 +71,31 @@ pub const COUNTER_MODEL_STATES: u32 = 10;
 pub const COUNTER_VERSION_STATES: u32 = 11;
 /// Counter: versions of one model, by archived or not.
 pub const COUNTER_MODEL_VERSIONS: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tag_is_given_out_twice() {
+        let parts = [
+            MODEL,
+            VERSION,
+            JOB,
+            CLAIM,
+            KV_VALUE,
+            UNIQUE_ENTRY,
+            QUEUE_SEQUENCE,
+            QUEUE_PAUSED,
+            JOB_ATTEMPTS,
+            POINTER_HISTORY,
+            ARTIFACT,
+            ARTIFACT_REFERENCES,
+            FORMAT_MARK,
+            STAGED,
+        ];
+        let mut tags: Vec<u16> = parts.iter().map(|part| part.tag).chain([7, 14]).collect();
+        tags.sort_unstable();
+        assert_eq!(tags, (1..=16).collect::<Vec<_>>());
+    }
+}
