@@ -8,6 +8,7 @@
 //! index            index number u32 | parts [ | primary key | its length u16 ] the bracket for plain indexes only
 //! counter          counter number u32 | group
 //! history          part tag u16 | parts
+//! records          part tag u16 | SHA-256, for what is kept under its hash
 //! blob             value id u128 | piece u32, from 0
 //! meta             a name, escaped and terminated | parts
 //! ```
@@ -38,6 +39,14 @@ const JOB_DIGITS: usize = 32;
 #[must_use]
 pub fn model(name: &str) -> Vec<u8> {
     name.as_bytes().to_vec()
+}
+
+/// The name in a model's key.
+///
+/// # Errors
+/// `Corrupt` for what is no text.
+pub fn parse_model(key: &[u8]) -> Result<&str> {
+    std::str::from_utf8(key).map_err(|_| Error::corrupt(format!("model key `{}`: expected UTF-8", key.escape_ascii())))
 }
 
 /// A version's key: `name@vN`.
@@ -209,6 +218,26 @@ pub fn history(tag: u16, parts: KeyWriter) -> Vec<u8> {
     KeyWriter::new().u16(tag).raw(&parts.finish()).finish()
 }
 
+/// The key of the n-th move of a model's pointers, in `history`. The incarnation keeps the moves of an earlier model
+/// of the same name apart.
+#[must_use]
+pub fn pointer_move(tag: u16, model: &str, incarnation: u32, number: u64) -> Vec<u8> {
+    history(tag, KeyWriter::new().str(model).u32(incarnation).u64(number))
+}
+
+/// The key, in `records`, of what is kept under a hash: the part's tag, then the hash. The tag's first byte is zero,
+/// and a name that is escaped begins with a zero byte only when 0xff follows.
+#[must_use]
+pub fn content(tag: u16, sha256: &[u8; 32]) -> Vec<u8> {
+    KeyWriter::new().u16(tag).raw(sha256).finish()
+}
+
+/// What the keys of one part that are made by [`content`] have in common.
+#[must_use]
+pub fn content_prefix(tag: u16) -> Vec<u8> {
+    KeyWriter::new().u16(tag).finish()
+}
+
 /// A key of `meta`: a name, then parts.
 #[must_use]
 pub fn meta(name: &str, parts: KeyWriter) -> Vec<u8> {
@@ -230,6 +259,20 @@ mod tests {
         for key in bad.iter().map(|text| text.as_bytes()).chain([&b"a@v4294967296"[..], b"\xff@v1"]) {
             assert!(parse_version(key).is_err(), "{}", key.escape_ascii());
         }
+    }
+
+    #[test]
+    fn the_stored_bytes_of_composite_keys_stay_what_they_are() {
+        assert_eq!(kv("n\0", "k"), b"n\0\xff\0\0k");
+        assert_eq!(blob(0x0102, 3), b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x02\0\0\0\x03");
+        assert_eq!(parse_blob(&blob(u128::MAX, u32::MAX)).unwrap(), (u128::MAX, u32::MAX));
+        assert_eq!(index_entry(20, b"parts", Some(b"key")).unwrap(), b"\0\0\0\x14partskey\0\x03");
+        assert_eq!(index_entry(20, b"parts", None).unwrap(), b"\0\0\0\x14parts");
+        assert_eq!(counter(30, b"group"), b"\0\0\0\x1egroup");
+        assert_eq!(history(11, KeyWriter::new().str("m").descending().u8(1)), b"\0\x0bm\0\0\xfe");
+        assert_eq!(meta("staged", KeyWriter::new().u16(1)), b"staged\0\0\0\x01");
+        let numbers = KeyWriter::new().i64(-1).f64(-0.0).f64(0.0).bool(true).finish();
+        assert_eq!(numbers, b"\x7f\xff\xff\xff\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x80\0\0\0\0\0\0\0\x01");
     }
 
     #[test]

@@ -49,3 +49,53 @@ pub const KV_ENTRIES: u32 = 30;
 // --- jobs: indexes 1..=19, counters 1..=9 (append below this line) ---
 
 // --- registry: indexes 20..=49, counters 10..=29 (append below this line) ---
+
+/// Index: models by name.
+pub const INDEX_MODEL_NAMES: u32 = 20;
+/// Unique index: models by external id.
+pub const INDEX_MODEL_EXTERNAL_IDS: u32 = 21;
+/// Index: versions by model and number.
+pub const INDEX_VERSION_NUMBERS: u32 = 22;
+/// Index: versions that are not archived, by model and number.
+pub const INDEX_VERSION_LIVE: u32 = 23;
+/// Index: versions by model, stage, archived or not, and number.
+pub const INDEX_VERSION_STAGES: u32 = 24;
+/// Unique index: versions by external id.
+pub const INDEX_VERSION_EXTERNAL_IDS: u32 = 25;
+/// Unique index: versions by model and label.
+pub const INDEX_VERSION_LABELS: u32 = 26;
+
+/// Counter: models, by archived or not and with an active version or without.
+pub const COUNTER_MODEL_STATES: u32 = 10;
+/// Counter: versions in all, by archived or not.
+pub const COUNTER_VERSION_STATES: u32 = 11;
+/// Counter: versions of one model, by archived or not.
+pub const COUNTER_MODEL_VERSIONS: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tag_is_given_out_twice() {
+        let parts = [
+            MODEL,
+            VERSION,
+            JOB,
+            CLAIM,
+            KV_VALUE,
+            UNIQUE_ENTRY,
+            QUEUE_SEQUENCE,
+            QUEUE_PAUSED,
+            JOB_ATTEMPTS,
+            POINTER_HISTORY,
+            ARTIFACT,
+            ARTIFACT_REFERENCES,
+            FORMAT_MARK,
+            STAGED,
+        ];
+        let mut tags: Vec<u16> = parts.iter().map(|part| part.tag).chain([7, 14]).collect();
+        tags.sort_unstable();
+        assert_eq!(tags, (1..=16).collect::<Vec<_>>());
+    }
+}

@@ -39,6 +39,19 @@ fn a_piece_that_is_missing_damaged_swapped_or_too_many_is_corrupt() {
 }
 
 #[test]
+fn pieces_of_an_older_value_at_the_same_place_are_corrupt_though_they_were_whole_there() {
+    let (engine, store) = store();
+    let put = |byte| store.transact(PowerLoss, |txn| txn.put_part(TAG, b"k", &Bytes(vec![byte; 20_000])));
+    put(1).unwrap();
+    let older = engine.entries(Tree::Blob);
+    put(2).unwrap();
+    for ((_, piece), (key, _)) in older.iter().zip(engine.entries(Tree::Blob)) {
+        engine.plant(Tree::Blob, &key, Some(piece));
+    }
+    assert_eq!(kind_of(store.read(|view| view.get_part::<Bytes>(TAG, b"k"))), ErrorKind::Corrupt);
+}
+
+#[test]
 fn a_staged_value_is_nowhere_until_its_commit_and_everywhere_behind_it() {
     let (engine, store) = store();
     let digest_of = || digest(&*engine).unwrap();
@@ -55,9 +68,12 @@ fn a_staged_value_is_nowhere_until_its_commit_and_everywhere_behind_it() {
         assert!(store.read(|view| view.get_part::<Bytes>(TAG, b"k")).unwrap().is_none());
         store.transact(PowerLoss, |txn| txn.put_staged(&staged)).unwrap();
         assert!(engine.last_writes().len() <= 2, "the commit itself is small");
-        assert!(store.read(|view| view.get_part::<Bytes>(TAG, b"k")).unwrap() == Some(value));
+        assert!(store.read(|view| view.get_part::<Bytes>(TAG, b"k")).unwrap() == Some(value.clone()));
         assert_eq!(store.sweep_staged().unwrap(), 0, "what was put is not staged any more");
         assert_ne!(digest_of(), empty);
+        // Giving up what a commit has taken over takes nothing from it.
+        store.discard_staged(staged).unwrap();
+        assert!(store.read(|view| view.get_part::<Bytes>(TAG, b"k")).unwrap() == Some(value));
         store.transact(PowerLoss, |txn| txn.delete_part(TAG, b"k")).unwrap();
         assert_eq!(digest_of(), empty);
     }

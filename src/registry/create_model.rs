@@ -1,0 +1,42 @@
+//! Creates a model.
+
+use std::borrow::Borrow;
+
+use super::model::{Model, NewModel};
+use super::name;
+use super::record::ModelRecord;
+use super::txn::RegistryTxn;
+use crate::error::Result;
+
+impl RegistryTxn<'_, '_> {
+    /// Creates a model without versions.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is a model of this name, or one with this external id; `Invalid` past a limit.
+    pub fn create_model(&mut self, name: &str, new: impl Borrow<NewModel>) -> Result<Model> {
+        let new = new.borrow();
+        name::check_model(name)?;
+        new.check()?;
+        let record = ModelRecord {
+            description: new.description.clone(),
+            tags: new.tags.clone(),
+            properties: new.properties.clone(),
+            external_id: new.external_id.clone(),
+            ..blank(name, self.txn.now_ms(), new.by.as_deref())
+        };
+        record.check_weight()?;
+        self.txn.insert(record).map(Model::of)
+    }
+}
+
+/// A model with nothing but its name.
+pub(crate) fn blank(name: &str, now_ms: u64, by: Option<&str>) -> ModelRecord {
+    ModelRecord {
+        name: name.to_owned(),
+        created_by: by.map(str::to_owned),
+        changed_by: by.map(str::to_owned),
+        created_at: now_ms,
+        updated_at: now_ms,
+        ..ModelRecord::default()
+    }
+}

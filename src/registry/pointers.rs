@@ -1,0 +1,160 @@
+//! The pointers of a model - the active version and the aliases - and the history of their moves.
+//!
+//! ```text
+//! history  11 u16 | model | incarnation | n    part POINTER_HISTORY   the n-th move of the model's pointers, from 0
+//! ```
+//!
+//! The newest [`MOVES_KEPT`] moves of a model are kept, whichever pointer they moved: each new one is an entry of its
+//! own and takes the place of the oldest, so a move costs the same whatever the history holds. A pointer that is set
+//! to where it already points does not move.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::ModelRecord;
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::record::{Transaction, View, catalog};
+
+/// Most aliases of one model: all of them are part of its record.
+pub const ALIASES_MAX: usize = 256;
+/// How many pointer moves of a model are kept, the newest.
+pub const MOVES_KEPT: u64 = 1000;
+
+/// One pointer of a model.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pointer {
+    /// The version in use.
+    Active,
+    /// An alias.
+    Alias(String),
+}
+
+/// One move of a pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PointerMove {
+    /// When, in ms since the Unix epoch.
+    pub at: u64,
+    /// Who moved it.
+    pub by: Option<String>,
+    /// The alias; `None` for the active pointer.
+    pub alias: Option<String>,
+    /// Where it pointed before.
+    pub from: Option<u32>,
+    /// Where it points since.
+    pub to: Option<u32>,
+}
+
+impl PointerMove {
+    /// The pointer that moved.
+    #[must_use]
+    pub fn pointer(&self) -> Pointer {
+        self.alias.clone().map_or(Pointer::Active, Pointer::Alias)
+    }
+}
+
+/// Which moves to answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MoveFilter {
+    /// Only moves of this pointer.
+    pub pointer: Option<Pointer>,
+    /// Only the move that was the pointer's last at this time, in ms since the Unix epoch: its `to` is where the
+    /// pointer pointed then. Without a pointer, one such move for each.
+    pub at: Option<u64>,
+}
+
+impl MoveFilter {
+    /// Every move.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only moves of this pointer.
+    #[must_use]
+    pub fn pointer(mut self, pointer: Pointer) -> Self {
+        self.pointer = Some(pointer);
+        self
+    }
+
+    /// Only the last move at this time, in ms since the Unix epoch.
+    #[must_use]
+    pub fn at(mut self, at: u64) -> Self {
+        self.at = Some(at);
+        self
+    }
+}
+
+/// Sets a pointer of `model` and notes the move, if it is one. The caller saves the model.
+pub(crate) fn point(
+    txn: &mut Transaction<'_>,
+    model: &mut ModelRecord,
+    pointer: &Pointer,
+    to: Option<u32>,
+    by: Option<&str>,
+) -> Result<()> {
+    let (alias, from) = match pointer {
+        Pointer::Active => (None, std::mem::replace(&mut model.active_version, to)),
+        Pointer::Alias(alias) => {
+            let from = match to {
+                Some(number) => model.aliases.insert(alias.clone(), number),
+                None => model.aliases.remove(alias),
+            };
+            (Some(alias.clone()), from)
+        }
+    };
+    if from == to {
+        return Ok(());
+    }
+    let moved = PointerMove { at: txn.now_ms(), by: by.map(str::to_owned), alias, from, to };
+    let number = model.pointer_moves;
+    txn.put_part(
+        catalog::POINTER_HISTORY,
+        &keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, number),
+        &moved,
+    )?;
+    if let Some(oldest) = number.checked_sub(MOVES_KEPT) {
+        txn.delete_part(
+            catalog::POINTER_HISTORY,
+            &keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, oldest),
+        )?;
+    }
+    model.pointer_moves = number + 1;
+    Ok(())
+}
+
+/// Takes every pointer away from a version that can't hold one any more.
+pub(crate) fn unpoint(txn: &mut Transaction<'_>, model: &mut ModelRecord, number: u32, by: Option<&str>) -> Result<()> {
+    if model.active_version == Some(number) {
+        point(txn, model, &Pointer::Active, None, by)?;
+    }
+    for alias in model.aliases_of(number) {
+        point(txn, model, &Pointer::Alias(alias), None, by)?;
+    }
+    Ok(())
+}
+
+/// The kept moves of `model` that `filter` asks for, newest first.
+pub(crate) fn moves(view: &View<'_>, model: &ModelRecord, filter: &MoveFilter) -> Result<Vec<PointerMove>> {
+    let mut found = Vec::new();
+    let mut told = BTreeSet::new();
+    let oldest = model.pointer_moves.saturating_sub(MOVES_KEPT);
+    for number in (oldest..model.pointer_moves).rev() {
+        let key = keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, number);
+        let moved: PointerMove = view
+            .get_part(catalog::POINTER_HISTORY, &key)?
+            .ok_or_else(|| Error::corrupt(format!("model {:?}: pointer move {number} is missing", model.name)))?;
+        let pointer = moved.pointer();
+        if filter.pointer.as_ref().is_some_and(|wanted| *wanted != pointer) {
+            continue;
+        }
+        match filter.at {
+            Some(at) if moved.at > at || !told.insert(pointer) => {}
+            _ => found.push(moved),
+        }
+    }
+    Ok(found)
+}

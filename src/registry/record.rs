@@ -1,0 +1,285 @@
+//! What is stored of models and versions, and the indexes and counters that follow from it.
+//!
+//! ```text
+//! models          name       part MODEL    ModelRecord
+//! model_versions  name@vN    part VERSION  VersionRecord (model and number are in the key alone)
+//! ```
+//!
+//! Fields are stored in the order below; a new one means a new schema version in the catalog. Aliases live in the
+//! model, so that a pointer, its target's being there and the model's revision are one record's business. `versions`
+//! and `archived_versions` are kept in the model as well as by counters: a transaction can't read a counter that it
+//! has just changed, and the pair of them lets verify check one against the other.
+//!
+//! `incarnation` tells the versions of a model from leftovers of an earlier model of the same name that is still being
+//! swept away. It is 0 unless a model is created during such a sweep.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::artifact::Artifact;
+use super::entries;
+use super::property::Property;
+use crate::error::Result;
+use crate::json::Json;
+use crate::keys::{self, KeyWriter};
+use crate::record::catalog;
+use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema};
+
+/// A model as stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelRecord {
+    #[serde(skip)]
+    pub(crate) name: String,
+    pub(crate) incarnation: u32,
+    pub(crate) description: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) properties: BTreeMap<String, Property>,
+    pub(crate) aliases: BTreeMap<String, u32>,
+    pub(crate) active_version: Option<u32>,
+    pub(crate) last_version: u32,
+    pub(crate) versions: u32,
+    pub(crate) archived_versions: u32,
+    /// How many pointer moves there have been: the number of the next one.
+    pub(crate) pointer_moves: u64,
+    pub(crate) archived: bool,
+    pub(crate) external_id: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) changed_by: Option<String>,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+    pub(crate) revision: u64,
+}
+
+/// A version as stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VersionRecord {
+    #[serde(skip)]
+    pub(crate) model: String,
+    #[serde(skip)]
+    pub(crate) number: u32,
+    pub(crate) incarnation: u32,
+    pub(crate) archived: bool,
+    pub(crate) stage: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) properties: BTreeMap<String, Property>,
+    pub(crate) metrics: BTreeMap<String, Json>,
+    pub(crate) hyperparams: BTreeMap<String, Json>,
+    pub(crate) parent_version: Option<u32>,
+    pub(crate) training_data_hash: Option<String>,
+    pub(crate) artifact: Option<Artifact>,
+    pub(crate) external_id: Option<String>,
+    pub(crate) label: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) changed_by: Option<String>,
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+    pub(crate) last_used_at: Option<u64>,
+    pub(crate) revision: u64,
+}
+
+impl ModelRecord {
+    /// The aliases that point at this version, in order.
+    pub(crate) fn aliases_of(&self, number: u32) -> Vec<String> {
+        self.aliases.iter().filter(|(_, target)| **target == number).map(|(alias, _)| alias.clone()).collect()
+    }
+
+    /// Refuses a record that has grown past its bound. Aliases have a bound of their own.
+    pub(crate) fn check_weight(&self) -> Result<()> {
+        let weight = self.description.as_ref().map_or(0, String::len)
+            + entries::weigh(&self.tags, String::len)
+            + entries::weigh(&self.properties, Property::weight);
+        entries::check_weight("model", weight)
+    }
+}
+
+impl VersionRecord {
+    /// Refuses a record that has grown past its bound.
+    pub(crate) fn check_weight(&self) -> Result<()> {
+        let weight = self.description.as_ref().map_or(0, String::len)
+            + entries::weigh(&self.tags, String::len)
+            + entries::weigh(&self.properties, Property::weight)
+            + entries::weigh(&self.metrics, |json| json.as_str().len())
+            + entries::weigh(&self.hyperparams, |json| json.as_str().len());
+        entries::check_weight("version", weight)
+    }
+}
+
+impl Record for ModelRecord {
+    fn schema() -> &'static Schema<Self> {
+        &MODELS
+    }
+
+    fn key(&self) -> Vec<u8> {
+        keys::model(&self.name)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {
+        let Some(mut record) = parts.get::<ModelRecord>(catalog::MODEL, key)? else { return Ok(None) };
+        record.name = keys::parse_model(key)?.to_owned();
+        Ok(Some(record))
+    }
+
+    fn save(&self, _old: Option<&Self>, parts: &mut PartWriter<'_>) -> Result<()> {
+        parts.put(catalog::MODEL, &self.key(), self)
+    }
+
+    fn erase(&self, parts: &mut PartWriter<'_>) -> Result<()> {
+        parts.delete(catalog::MODEL, &self.key())
+    }
+}
+
+impl Record for VersionRecord {
+    fn schema() -> &'static Schema<Self> {
+        &VERSIONS
+    }
+
+    fn key(&self) -> Vec<u8> {
+        keys::version(&self.model, self.number)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {
+        let Some(mut record) = parts.get::<VersionRecord>(catalog::VERSION, key)? else { return Ok(None) };
+        let (model, number) = keys::parse_version(key)?;
+        record.model = model.to_owned();
+        record.number = number;
+        Ok(Some(record))
+    }
+
+    fn save(&self, _old: Option<&Self>, parts: &mut PartWriter<'_>) -> Result<()> {
+        parts.put(catalog::VERSION, &self.key(), self)
+    }
+
+    fn erase(&self, parts: &mut PartWriter<'_>) -> Result<()> {
+        parts.delete(catalog::VERSION, &self.key())
+    }
+}
+
+/// Everything derived from a model.
+pub(crate) static MODELS: Schema<ModelRecord> = Schema {
+    name: "model",
+    primary: catalog::MODEL,
+    owns: |_| true,
+    indexes: &[MODEL_NAMES, MODEL_EXTERNAL_IDS],
+    counters: &[MODEL_STATES],
+};
+
+/// Everything derived from a version.
+pub(crate) static VERSIONS: Schema<VersionRecord> = Schema {
+    name: "version",
+    primary: catalog::VERSION,
+    owns: |_| true,
+    indexes: &[VERSION_NUMBERS, VERSION_LIVE, VERSION_STAGES, VERSION_EXTERNAL_IDS, VERSION_LABELS],
+    counters: &[VERSION_STATES, MODEL_VERSIONS],
+};
+
+/// (name), the order of `list_models`.
+pub(crate) const MODEL_NAMES: Index<ModelRecord> = Index {
+    number: catalog::INDEX_MODEL_NAMES,
+    name: "model by name",
+    unique: false,
+    entries: |model, entries| entries.push(KeyWriter::new().str(&model.name)),
+};
+
+/// (external id), where there is one.
+pub(crate) const MODEL_EXTERNAL_IDS: Index<ModelRecord> = Index {
+    number: catalog::INDEX_MODEL_EXTERNAL_IDS,
+    name: "model by external_id",
+    unique: true,
+    entries: |model, entries| push_some(entries, model.external_id.as_deref(), KeyWriter::new()),
+};
+
+/// (archived, has an active version) -> how many models.
+pub(crate) const MODEL_STATES: Counter<ModelRecord> = Counter {
+    number: catalog::COUNTER_MODEL_STATES,
+    name: "models by state",
+    sums: |model, sums| sums.add(KeyWriter::new().bool(model.archived).bool(model.active_version.is_some()), 1),
+};
+
+/// (model, number), the order of `list_versions`, in one model and across all.
+pub(crate) const VERSION_NUMBERS: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_NUMBERS,
+    name: "version by model and number",
+    unique: false,
+    entries: |version, entries| entries.push(KeyWriter::new().str(&version.model).u32(version.number)),
+};
+
+/// (model, number) of versions that are not archived: the end of a model's is `latest`.
+pub(crate) const VERSION_LIVE: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_LIVE,
+    name: "live version by model and number",
+    unique: false,
+    entries: |version, entries| {
+        if !version.archived {
+            entries.push(KeyWriter::new().str(&version.model).u32(version.number));
+        }
+    },
+};
+
+/// (model, stage, archived, number), where there is a stage: the end of (model, stage, false) is its latest.
+pub(crate) const VERSION_STAGES: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_STAGES,
+    name: "version by model and stage",
+    unique: false,
+    entries: |version, entries| {
+        if let Some(stage) = &version.stage {
+            let parts = KeyWriter::new().str(&version.model).str(stage).bool(version.archived).u32(version.number);
+            entries.push(parts);
+        }
+    },
+};
+
+/// (external id), where there is one.
+pub(crate) const VERSION_EXTERNAL_IDS: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_EXTERNAL_IDS,
+    name: "version by external_id",
+    unique: true,
+    entries: |version, entries| push_some(entries, version.external_id.as_deref(), KeyWriter::new()),
+};
+
+/// (model, label), where there is a label.
+pub(crate) const VERSION_LABELS: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_LABELS,
+    name: "version by model and label",
+    unique: true,
+    entries: |version, entries| push_some(entries, version.label.as_deref(), KeyWriter::new().str(&version.model)),
+};
+
+/// (archived) -> how many versions there are in all.
+pub(crate) const VERSION_STATES: Counter<VersionRecord> = Counter {
+    number: catalog::COUNTER_VERSION_STATES,
+    name: "versions by state",
+    sums: |version, sums| sums.add(KeyWriter::new().bool(version.archived), 1),
+};
+
+/// (model, archived) -> how many versions the model has.
+pub(crate) const MODEL_VERSIONS: Counter<VersionRecord> = Counter {
+    number: catalog::COUNTER_MODEL_VERSIONS,
+    name: "versions by model and state",
+    sums: |version, sums| sums.add(KeyWriter::new().str(&version.model).bool(version.archived), 1),
+};
+
+fn push_some(entries: &mut Entries, text: Option<&str>, before: KeyWriter) {
+    if let Some(text) = text {
+        entries.push(before.str(text));
+    }
+}
