@@ -19,7 +19,7 @@ pub mod scrub;
 mod stage;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod txn;
