@@ -133,6 +133,10 @@ impl StoreOpener for MemoryOpener {
         "memory"
     }
 
+    fn is_persistent(&self) -> bool {
+        false
+    }
+
     fn open(&self, _folder: &Path, _cache_bytes: usize) -> Result<Arc<dyn KvStore>> {
         Ok(match &self.shared {
             Some(store) => Arc::clone(store) as Arc<dyn KvStore>,

@@ -267,6 +267,10 @@ impl StoreOpener for SledOpener {
         "sled"
     }
 
+    fn is_persistent(&self) -> bool {
+        true
+    }
+
     fn open(&self, folder: &Path, cache_bytes: usize) -> Result<Arc<dyn KvStore>> {
         Ok(Arc::new(SledStore::open(folder, cache_bytes)?))
     }

@@ -172,8 +172,7 @@ pub(super) struct Memtables {
 #[derive(Debug)]
 pub(super) struct MemView<'m> {
     owner: &'m Memtables,
-    pub(super) version: u64,
-    pub(super) sequence: u64,
+    version: u64,
     pub(super) active: Arc<Memtable>,
     pub(super) frozen: Option<Arc<Memtable>>,
 }
@@ -200,12 +199,11 @@ impl Memtables {
     pub(super) fn view(&self) -> MemView<'_> {
         // The view is registered while publishing is kept out, so no version that it needs can go in between.
         let tables = self.tables.read();
-        let (version, sequence) = tables.visible;
+        let (version, _) = tables.visible;
         *self.views.lock().entry(version).or_default() += 1;
         MemView {
             owner: self,
             version,
-            sequence,
             active: Arc::clone(&tables.active),
             frozen: tables.frozen.as_ref().map(|frozen| Arc::clone(&frozen.table)),
         }

@@ -15,6 +15,9 @@ pub trait StoreOpener: Send + Sync + fmt::Debug {
     /// The store's name as `CURRENT` spells it: `sled`, `memory`.
     fn engine(&self) -> &'static str;
 
+    /// Whether what the store holds outlives the process.
+    fn is_persistent(&self) -> bool;
+
     /// Opens the store in `folder`, which exists and is empty, or is what an earlier opening left. The store may use
     /// about `cache_bytes` of memory for its pages.
     ///

@@ -119,11 +119,6 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Whether there is any live segment.
-    pub(super) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// The oldest sequence that can still be read; `None` without segments.
     pub(super) fn first_sequence(&self) -> Option<u64> {
         self.segments.first().map(|(header, _)| header.first_sequence)
@@ -231,9 +226,9 @@ impl Survey {
                     path.display(),
                     frames.next_sequence()
                 ))),
-                None => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.chain() }),
+                None => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.last_crc() }),
             },
-            Some(_) => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.chain() }),
+            Some(_) => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.last_crc() }),
         }
     }
 }

@@ -234,7 +234,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Header CRC of the last frame.
-    pub(super) fn chain(&self) -> u32 {
+    pub(super) fn last_crc(&self) -> u32 {
         self.chain
     }
 

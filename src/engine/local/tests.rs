@@ -1,0 +1,277 @@
+//! The engine as a whole, on the simulated disk: durability, isolation, recovery, failure.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Barrier;
+
+use super::sim::SimDisk;
+use super::{LocalEngine, OpenReport};
+use crate::config::{Config, Durability};
+use crate::engine::memory::{MemoryOpener, MemoryStore};
+use crate::engine::{Direction, Engine, KeyRange, Reader, Tree, TxnOptions, Value, read_counter};
+use crate::error::{ErrorKind, Result};
+
+const FOLDER: &str = "/data";
+
+/// A disk and a store that outlive the engine, so that closing and reopening is an operation like any other.
+struct Machine {
+    disk: SimDisk,
+    store: Arc<MemoryStore>,
+    config: Config,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let mut config = Config::new().unwrap();
+        config.memtable_bytes = 1 << 20;
+        Machine { disk: SimDisk::recording(), store: Arc::new(MemoryStore::new()), config }
+    }
+
+    fn open(&self) -> Result<(LocalEngine, OpenReport)> {
+        let opener = MemoryOpener::shared(Arc::clone(&self.store));
+        LocalEngine::open(Arc::new(self.disk.clone()), Path::new(FOLDER), &opener, &self.config)
+    }
+
+    fn engine(&self) -> LocalEngine {
+        self.open().unwrap().0
+    }
+
+    /// The machine after a kill: what was written stays, the process's memory is gone.
+    fn killed(&self) -> Machine {
+        Machine { disk: self.disk.kill(), store: Arc::clone(&self.store), config: self.config.clone() }
+    }
+
+    /// The machine after a power cut.
+    fn power_cut(&self, seed: u64) -> Machine {
+        Machine { disk: self.disk.crash(seed), store: Arc::clone(&self.store), config: self.config.clone() }
+    }
+}
+
+fn put(engine: &LocalEngine, durability: Durability, key: &str, value: &str) -> Result<()> {
+    let options = TxnOptions::durability(durability);
+    engine.transact(&options, &mut |txn| txn.put(Tree::Kv, key.as_bytes(), Value::from(value.as_bytes()))).map(drop)
+}
+
+fn get(engine: &dyn Reader, key: &str) -> Option<String> {
+    engine.get(Tree::Kv, key.as_bytes()).unwrap().map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+#[test]
+fn an_acknowledged_commit_survives_a_power_cut_and_a_buffered_one_survives_it_after_sync() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+    put(&engine, Durability::Buffered, "b", "2").unwrap();
+    assert_eq!(get(&engine, "b").as_deref(), Some("2"));
+    engine.sync().unwrap();
+    for seed in 0..20 {
+        let after = machine.power_cut(seed);
+        let (engine, report) = after.open().unwrap();
+        assert!(!report.created && report.replayed >= 2);
+        assert_eq!(get(&engine, "a").as_deref(), Some("1"));
+        assert_eq!(get(&engine, "b").as_deref(), Some("2"));
+        assert_eq!(engine.epoch().number, 2);
+    }
+}
+
+#[test]
+fn a_checkpoint_moves_everything_to_the_store_and_leaves_nothing_to_replay() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    for i in 0..2_000 {
+        put(&engine, Durability::Buffered, &format!("key {i:05}"), "value").unwrap();
+    }
+    engine.checkpoint().unwrap();
+    let stats = engine.stats();
+    assert_eq!(stats.applied_sequence, stats.durable_sequence);
+    assert_eq!(stats.memtable_bytes, 0);
+    engine.close().unwrap();
+    let (engine, report) = machine.open().unwrap();
+    // Behind the checkpoint stands the closing frame; a frame that carries the checkpoint is what proves it.
+    assert!(report.replayed <= 2, "{report:?}");
+    let page = engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 3_000).unwrap();
+    assert_eq!((page.entries.len(), page.resume), (2_000, None));
+}
+
+#[test]
+fn every_thread_of_many_gets_its_commits_with_far_fewer_syncs_than_commits() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let barrier = Barrier::new(64);
+    std::thread::scope(|scope| {
+        for thread in 0..64 {
+            let (engine, barrier) = (&engine, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for i in 0..20 {
+                    put(engine, Durability::PowerLoss, &format!("{thread} {i}"), "x").unwrap();
+                    let options = TxnOptions::default();
+                    engine.transact(&options, &mut |txn| txn.add(Tree::Counter, b"sum", 1)).unwrap();
+                }
+            });
+        }
+    });
+    let stats = engine.stats();
+    assert_eq!(stats.commits, 64 * 40 + 1);
+    assert!(stats.journal_syncs * 2 < stats.commits, "{stats:?}");
+    drop(engine);
+    let engine = machine.power_cut(3).engine();
+    let sum = engine.get(Tree::Counter, b"sum").unwrap();
+    assert_eq!(read_counter(Tree::Counter, b"sum", sum.as_deref()).unwrap(), 64 * 20);
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Descending, 2_000).unwrap().entries.len(), 64 * 20);
+}
+
+#[test]
+fn a_failed_sync_closes_the_engine_and_the_commit_is_unknown() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+    machine.disk.power_off();
+    let error = put(&engine, Durability::PowerLoss, "b", "2").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommitUnknown);
+    assert_eq!(put(&engine, Durability::PowerLoss, "c", "3").unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(engine.get(Tree::Kv, b"a").unwrap_err().kind(), ErrorKind::Closed);
+    drop(engine);
+    let engine = machine.power_cut(1).engine();
+    assert_eq!(get(&engine, "a").as_deref(), Some("1"));
+    assert_eq!(get(&engine, "c"), None);
+}
+
+#[test]
+fn a_second_opener_is_refused_and_a_closed_engine_lets_the_folder_go() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    assert_eq!(machine.open().unwrap_err().kind(), ErrorKind::Unavailable);
+    engine.close().unwrap();
+    engine.close().unwrap();
+    assert_eq!(put(&engine, Durability::Buffered, "a", "1").unwrap_err().kind(), ErrorKind::Closed);
+    machine.engine();
+}
+
+#[test]
+fn a_store_that_was_deleted_is_rebuilt_while_the_journal_reaches_back_to_the_start() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+    engine.checkpoint().unwrap();
+    put(&engine, Durability::PowerLoss, "b", "2").unwrap();
+    engine.close().unwrap();
+    let fresh = Machine { store: Arc::new(MemoryStore::new()), ..machine.killed() };
+    let (engine, report) = fresh.open().unwrap();
+    assert!(report.rebuilt);
+    assert_eq!(get(&engine, "a").as_deref(), Some("1"));
+    assert_eq!(get(&engine, "b").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_journal_that_was_deleted_is_reported_and_nothing_is_silently_empty() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+    engine.close().unwrap();
+    let journal = Path::new(FOLDER).join("gen-00000001/journal");
+    use super::disk::Disk;
+    for name in machine.disk.list(&journal).unwrap() {
+        machine.disk.remove(&journal.join(name)).unwrap();
+    }
+    assert_eq!(machine.open().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn the_last_frame_damaged_after_a_clean_stop_is_noticed() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "needle in the journal").unwrap();
+    engine.close().unwrap();
+    use super::disk::Disk;
+    let journal = Path::new(FOLDER).join("gen-00000001/journal");
+    let mut found = 0;
+    for name in machine.disk.list(&journal).unwrap() {
+        machine
+            .disk
+            .damage(&journal.join(name), |bytes| {
+                if let Some(at) = bytes.windows(6).position(|window| window == b"needle") {
+                    bytes[at] ^= 1;
+                    found += 1;
+                }
+            })
+            .unwrap();
+    }
+    assert_eq!(found, 1);
+    assert_eq!(machine.open().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_scan_under_writers_and_a_moving_applier_is_one_point_in_time() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let keys: Vec<String> = (0..50).map(|i| format!("k{i:02}")).collect();
+    let write = |round: u32| {
+        let options = TxnOptions::durability(Durability::Buffered);
+        let value = Value::from(vec![round as u8; 2_000]);
+        engine
+            .transact(&options, &mut |txn| {
+                keys.iter().try_for_each(|key| txn.put(Tree::Kv, key.as_bytes(), value.clone()))
+            })
+            .unwrap();
+    };
+    write(0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..300 {
+                write(round);
+            }
+            done.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                engine.checkpoint().unwrap();
+            }
+        });
+        let mut pages = 0;
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            let page = engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 100).unwrap();
+            assert_eq!(page.entries.len(), 50);
+            assert!(page.entries.windows(2).all(|pair| pair[0].1 == pair[1].1), "a torn page");
+            engine
+                .read_view(&mut |view| {
+                    let first = view.get(Tree::Kv, b"k00")?;
+                    let last = view.get(Tree::Kv, b"k49")?;
+                    assert_eq!(first, last);
+                    Ok(())
+                })
+                .unwrap();
+            pages += 1;
+        }
+        assert!(pages > 0);
+    });
+    assert!(engine.stats().store_syncs > 0);
+}
+
+#[test]
+fn a_full_disk_refuses_new_commits_and_they_go_on_when_room_is_back() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let big = "x".repeat(10_000);
+    put(&engine, Durability::PowerLoss, "first", &big).unwrap();
+    machine.disk.set_capacity(Some(machine.disk.used_bytes()));
+    let mut acknowledged = Vec::new();
+    let error = loop {
+        let key = format!("key {}", acknowledged.len());
+        match put(&engine, Durability::PowerLoss, &key, &big) {
+            Ok(()) => acknowledged.push(key),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Full);
+    assert_eq!(get(&engine, "first").as_deref(), Some(big.as_str()));
+    machine.disk.set_capacity(None);
+    put(&engine, Durability::PowerLoss, "after", "room is back").unwrap();
+    drop(engine);
+    let engine = machine.power_cut(5).engine();
+    for key in acknowledged {
+        assert_eq!(get(&engine, &key).as_deref(), Some(big.as_str()));
+    }
+    assert_eq!(get(&engine, "after").as_deref(), Some("room is back"));
+}
