@@ -18,7 +18,8 @@
 //! 0    16    value id, the first part of the pieces' keys
 //! 16   8     length of the whole envelope
 //! 24   4     how many pieces
-//! 28   4     CRC32C of the whole envelope
+//! 28   4     CRC32C of the envelope without its last 4 bytes, its own checksum: the CRC of anything that ends in its
+//!            own CRC depends on nothing but its length and place, and would tie the head to no value in particular
 //! ```
 //!
 //! A flipped bit anywhere, and a value that turns up under another key or in another tree, are `Corrupt`. An older
@@ -67,7 +68,7 @@ pub struct Head {
     pub bytes: u64,
     /// How many pieces it was cut into.
     pub pieces: u32,
-    /// CRC32C of the whole envelope.
+    /// CRC32C of the envelope without its own checksum at the end.
     pub checksum: u32,
 }
 
@@ -186,10 +187,11 @@ pub fn check(part: Part, key: &[u8], bytes: &[u8]) -> Result<()> {
     Err(Error::corrupt(format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version)))
 }
 
-/// The checksum of the pieces of a value, put together.
+/// The checksum that a head keeps of the whole envelope.
 #[must_use]
-pub fn checksum(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+pub fn head_checksum(envelope: &[u8]) -> u32 {
+    let body = envelope.split_last_chunk::<CHECKSUM_BYTES>().map_or(envelope, |(body, _)| body);
+    crc32c::crc32c(body)
 }
 
 /// A checked envelope, taken apart.

@@ -102,7 +102,7 @@ impl<'a> PartReader<'a> {
             }
             next = end;
         }
-        if envelope.len() as u64 != head.bytes || codec::checksum(&envelope) != head.checksum {
+        if envelope.len() as u64 != head.bytes || codec::head_checksum(&envelope) != head.checksum {
             return Err(damaged("its pieces are not what was written".to_owned()));
         }
         Ok(envelope)
@@ -175,7 +175,7 @@ impl Cut {
     pub(super) fn new(value_id: u128, envelope: Vec<u8>) -> Result<Self> {
         let pieces = u32::try_from(envelope.len().div_ceil(VALUE_BYTES_MAX))
             .map_err(|_| Error::internal("a value beyond its own limit"))?;
-        let head = Head { value_id, bytes: envelope.len() as u64, pieces, checksum: codec::checksum(&envelope) };
+        let head = Head { value_id, bytes: envelope.len() as u64, pieces, checksum: codec::head_checksum(&envelope) };
         Ok(Cut { head, envelope })
     }
 

@@ -39,6 +39,19 @@ fn a_piece_that_is_missing_damaged_swapped_or_too_many_is_corrupt() {
 }
 
 #[test]
+fn pieces_of_an_older_value_at_the_same_place_are_corrupt_though_they_were_whole_there() {
+    let (engine, store) = store();
+    let put = |byte| store.transact(PowerLoss, |txn| txn.put_part(TAG, b"k", &Bytes(vec![byte; 20_000])));
+    put(1).unwrap();
+    let older = engine.entries(Tree::Blob);
+    put(2).unwrap();
+    for ((_, piece), (key, _)) in older.iter().zip(engine.entries(Tree::Blob)) {
+        engine.plant(Tree::Blob, &key, Some(piece));
+    }
+    assert_eq!(kind_of(store.read(|view| view.get_part::<Bytes>(TAG, b"k"))), ErrorKind::Corrupt);
+}
+
+#[test]
 fn a_staged_value_is_nowhere_until_its_commit_and_everywhere_behind_it() {
     let (engine, store) = store();
     let digest_of = || digest(&*engine).unwrap();

@@ -170,6 +170,12 @@ fn an_old_record_that_this_transaction_did_not_read_is_refused() {
         txn.delete(&stale)
     });
     assert_eq!(kind_of(outdated), ErrorKind::Internal);
+    let twice = store.transact(PowerLoss, |txn| {
+        let old = txn.get::<Tag>(b"a")?.unwrap();
+        txn.delete(&old)?;
+        txn.delete(&old)
+    });
+    assert_eq!(kind_of(twice), ErrorKind::Internal);
     assert_eq!(verify(&store).violations, []);
 }
 
