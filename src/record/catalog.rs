@@ -48,6 +48,27 @@ pub const KV_ENTRIES: u32 = 30;
 
 // --- jobs: indexes 1..=19, counters 1..=9 (append below this line) ---
 
+/// Indexes and counters of jobs; `jobs/schema.rs` says what each holds.
+pub mod jobs {
+    /// Index: jobs that can be claimed.
+    pub const READY: u32 = 1;
+    /// Index: jobs that wait for their time.
+    pub const DUE: u32 = 2;
+    /// Index: executing jobs.
+    pub const LEASE: u32 = 3;
+    /// Index: jobs by queue and state.
+    pub const STATE: u32 = 4;
+    /// Index: all jobs in enqueue order.
+    pub const ORDER: u32 = 5;
+    /// Index: finished jobs by retention.
+    pub const FINISHED: u32 = 6;
+    /// Unique index: who holds a unique key.
+    pub const UNIQUE: u32 = 7;
+
+    /// Counter: jobs by queue and state.
+    pub const STATES: u32 = 1;
+}
+
 // --- registry: indexes 20..=49, counters 10..=29 (append below this line) ---
 
 /// Index: models by name.

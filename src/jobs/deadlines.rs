@@ -1,0 +1,102 @@
+//! When the leases of this process run out, by the monotonic clock.
+//!
+//! The stored deadline is wall time and for show. A wall clock that jumps expires nothing, because only this table
+//! says which leases are past. It is a hint: a take-back names claim and heartbeats as seen here, and the transaction
+//! checks both, so neither a finished job nor one with a newer heartbeat is ever taken back.
+
+use std::collections::{BTreeSet, HashMap};
+
+use parking_lot::Mutex;
+
+use super::job::JobId;
+use super::pair::Pair;
+
+/// The leases granted by this process.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    by_job: HashMap<JobId, Watch>,
+    by_time: BTreeSet<(u64, JobId)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    claim: u64,
+    renewals: u64,
+    due: u64,
+    /// When the attempt has run for its timeout.
+    timeout: Option<u64>,
+}
+
+/// A lease whose time is past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Past {
+    pub job: JobId,
+    pub claim: u64,
+    pub renewals: u64,
+    /// The attempt's timeout is what ended it.
+    pub timed_out: bool,
+}
+
+impl Deadlines {
+    /// Notes a lease as it was granted or renewed at `now` (monotonic). An older note never replaces a newer one.
+    pub fn note(&self, pair: &Pair, now: u64) {
+        let Some(lease) = &pair.head.lease else { return };
+        let (job, claim) = (pair.id(), pair.head.claims);
+        let mut table = self.0.lock();
+        let known = table.by_job.get(&job).copied();
+        if known.is_some_and(|known| (known.claim, known.renewals) > (claim, lease.renewals)) {
+            return;
+        }
+        let timeout = match known {
+            Some(known) if known.claim == claim => known.timeout,
+            _ => pair.body.timeout_ms.map(|timeout_ms| now.saturating_add(timeout_ms)),
+        };
+        let due = now.saturating_add(lease.lease_ms).min(timeout.unwrap_or(u64::MAX));
+        if let Some(known) = known {
+            table.by_time.remove(&(known.due, job));
+        }
+        table.by_time.insert((due, job));
+        table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout });
+    }
+
+    /// Forgets a claim, which is over. A newer claim of the same job stays.
+    pub fn forget(&self, job: JobId, claim: u64) {
+        let mut table = self.0.lock();
+        let Some(known) = table.by_job.get(&job).copied().filter(|known| known.claim <= claim) else { return };
+        table.by_time.remove(&(known.due, job));
+        table.by_job.remove(&job);
+    }
+
+    /// Up to `limit` leases that are past at `now`, the longest past first.
+    pub fn past(&self, now: u64, limit: usize) -> Vec<Past> {
+        let table = self.0.lock();
+        let due = table.by_time.iter().take_while(|(due, _)| *due <= now).take(limit);
+        due.filter_map(|(_, job)| table.by_job.get(job).map(|watch| watch.at(*job, now))).collect()
+    }
+
+    /// The lease on `job`, when it is past at `now`.
+    pub fn past_of(&self, job: JobId, now: u64) -> Option<Past> {
+        let table = self.0.lock();
+        table.by_job.get(&job).filter(|watch| watch.due <= now).map(|watch| watch.at(job, now))
+    }
+
+    /// Whether a claim of `job` is noted.
+    pub fn contains(&self, job: JobId) -> bool {
+        self.0.lock().by_job.contains_key(&job)
+    }
+
+    /// When the lease on `job` runs out.
+    pub fn due(&self, job: JobId) -> Option<u64> {
+        self.0.lock().by_job.get(&job).map(|watch| watch.due)
+    }
+}
+
+impl Watch {
+    fn at(&self, job: JobId, now: u64) -> Past {
+        let timed_out = self.timeout.is_some_and(|timeout| timeout <= now);
+        Past { job, claim: self.claim, renewals: self.renewals, timed_out }
+    }
+}

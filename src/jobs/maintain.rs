@@ -1,0 +1,183 @@
+//! Upkeep by time: promote what is due, take back leases that are past. In bounded transactions, inside claims and by
+//! [`Jobs::maintain`]; nothing depends on a thread.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use serde::Serialize;
+
+use super::Jobs;
+use super::apply::{apply, load};
+use super::enqueue::parse_key;
+use super::job::JobId;
+use super::pair::Pair;
+use super::schema::{DUE, LEASE, STATES};
+use super::state::{Reason, State};
+use super::transition::Event;
+use crate::engine::{Direction, KeyRange};
+use crate::error::{ErrorKind, Result};
+use crate::keys::{KeyReader, KeyWriter};
+use crate::record::{Transaction, View};
+
+/// Most jobs that one upkeep transaction changes.
+pub(crate) const STEP: usize = 64;
+/// Most upkeep transactions of a kind inside one claim.
+const STEPS_MAX: usize = 16;
+
+/// What [`Jobs::maintain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Maintained {
+    /// Jobs whose time had come, now available.
+    pub promoted: u64,
+    /// Leases that were past and were taken back, whatever became of their jobs.
+    pub taken_back: u64,
+    /// Finished jobs removed by their retention.
+    pub pruned: u64,
+}
+
+/// The job with this id; `None` also for one that can't be read, which upkeep passes over and verify reports.
+pub(crate) fn readable(txn: &mut Transaction<'_>, id: JobId) -> Result<Option<Pair>> {
+    match load(txn, id) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        outcome => outcome,
+    }
+}
+
+/// Every queue that has a job, finished ones included.
+pub(crate) fn queues(view: &View<'_>) -> Result<BTreeSet<String>> {
+    let groups = view.counts(&STATES, KeyWriter::new())?;
+    groups.iter().map(|(group, _)| KeyReader::new(group).str()).collect()
+}
+
+impl Jobs {
+    /// Promotes what is due in every queue, takes back every lease that is past, prunes by retention.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn maintain(&self) -> Result<Maintained> {
+        self.adopt_unknown_leases()?;
+        let mut done = Maintained { taken_back: self.take_back_past()?, ..Maintained::default() };
+        for queue in self.shared.store.read(queues)? {
+            done.promoted += self.promote_due(&queue)?;
+        }
+        done.pruned = self.prune(None, None)?;
+        Ok(done)
+    }
+
+    /// Makes available what is due in `queue`, first due first.
+    pub(crate) fn promote_due(&self, queue: &str) -> Result<u64> {
+        let mut promoted = 0;
+        for _ in 0..STEPS_MAX {
+            let now = self.shared.store.clock().now_ms();
+            let line = || KeyWriter::new().str(queue);
+            let range =
+                KeyRange { start: Bound::Included(line().finish()), end: Bound::Included(line().u64(now).finish()) };
+            let page = self
+                .shared
+                .store
+                .read(|view| view.index_range(&DUE, range.clone(), Direction::Ascending, None, STEP))?;
+            let due = page.entries.iter().map(|entry| parse_key(&entry.primary)).collect::<Result<Vec<_>>>()?;
+            if due.is_empty() {
+                break;
+            }
+            let step = self.shared.store.transact(self.durability, |txn| {
+                let mut step = 0;
+                for id in &due {
+                    let Some(pair) = readable(txn, *id)? else { continue };
+                    let now = txn.now_ms();
+                    if pair.head.state.waits() && pair.head.run_at <= now {
+                        apply(txn, &pair, &Event::Promote { now })?;
+                        step += 1;
+                    }
+                }
+                Ok(step)
+            })?;
+            promoted += step;
+            // A step that changed nothing saw only stale or unreadable entries: looking again would see the same.
+            if step == 0 || page.resume.is_none() {
+                break;
+            }
+        }
+        Ok(promoted)
+    }
+
+    /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock.
+    pub(crate) fn take_back_past(&self) -> Result<u64> {
+        let mut taken_back = 0;
+        for _ in 0..STEPS_MAX {
+            let now_monotonic = self.shared.store.clock().monotonic_ms();
+            let past = self.shared.deadlines.past(now_monotonic, STEP);
+            if past.is_empty() {
+                break;
+            }
+            let seen = self.shared.store.transact(self.durability, |txn| {
+                let mut seen = Vec::with_capacity(past.len());
+                for past in &past {
+                    let found = readable(txn, past.job)?;
+                    let held = found.filter(|pair| {
+                        pair.head.claims == past.claim
+                            && pair.head.lease.as_ref().is_some_and(|lease| lease.epoch == self.shared.epoch)
+                    });
+                    let Some(pair) = held else {
+                        seen.push((*past, None));
+                        continue;
+                    };
+                    if pair.head.lease.as_ref().is_some_and(|lease| lease.renewals != past.renewals) {
+                        seen.push((*past, Some(pair)));
+                        continue;
+                    }
+                    let now = txn.now_ms();
+                    let event = if past.timed_out {
+                        let random = txn.fresh_id() as u64;
+                        Event::Fail { now, reason: Reason::TimedOut, error: None, retry_in_ms: None, random }
+                    } else {
+                        Event::Expire { now }
+                    };
+                    seen.push((*past, Some(apply(txn, &pair, &event)?)));
+                }
+                Ok(seen)
+            })?;
+            for (past, after) in seen {
+                match after {
+                    // A heartbeat came between: its note may still be on its way, or lost with its thread.
+                    Some(pair) if pair.head.state == State::Executing => {
+                        self.shared.deadlines.note(&pair, now_monotonic);
+                    }
+                    after => {
+                        taken_back += u64::from(after.is_some());
+                        self.shared.deadlines.forget(past.job, past.claim);
+                    }
+                }
+            }
+        }
+        Ok(taken_back)
+    }
+
+    /// Gives leases of this opening that memory does not know (their claimer died between commit and note) a full
+    /// lease from now, after which they are taken back like any other.
+    fn adopt_unknown_leases(&self) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let now = self.shared.store.clock().monotonic_ms();
+            let opening = KeyWriter::new().u64(self.shared.epoch.number);
+            let (unknown, resume) = self.shared.store.read(|view| {
+                let page = view.index_page(&LEASE, opening.clone(), Direction::Ascending, after.as_deref(), STEP)?;
+                let mut unknown = Vec::new();
+                for entry in &page.entries {
+                    if !self.shared.deadlines.contains(parse_key(&entry.primary)?) {
+                        unknown.extend(view.get::<Pair>(&entry.primary)?);
+                    }
+                }
+                Ok((unknown, page.resume))
+            })?;
+            for pair in unknown {
+                self.shared.deadlines.note(&pair, now);
+            }
+            match resume {
+                Some(resume) => after = Some(resume),
+                None => return Ok(()),
+            }
+        }
+    }
+}

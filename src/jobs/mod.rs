@@ -1,0 +1,175 @@
+//! The durable job queue: enqueue, claim, finish; retries, leases, recovery.
+//!
+//! ```text
+//!   nouns      state · job · new_job · backoff · token
+//!   stored     pair (what is kept) · schema (indexes and counters as functions of it)
+//!   machine    transition (drawn there, pure) ──> apply (the one door to the store)
+//!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
+//!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
+//!   recovery   the startup sweep, by the same functions
+//! ```
+//!
+//! It promises:
+//! - An acknowledged enqueue is never lost, and an acknowledged completion is never executed again. Result and state
+//!   change are one commit; [`Lease::complete_with`] puts the worker's own writes into it.
+//! - Fencing: a heartbeat or a finish with a token that is not the job's current one changes nothing (`LeaseLost`).
+//! - Order per queue: priority (0 first), then `run_at`, then enqueue order; the same after a restart. There is no
+//!   aging: while jobs of a more urgent priority keep coming, less urgent ones wait.
+//! - A claim costs the same whatever has finished before: only available jobs are in the ready index.
+//! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
+//!
+//! It refuses to block: no thread of its own; due jobs are promoted and expired leases taken back inside claims and by
+//! [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
+//! over claims in flight.
+
+mod act;
+mod apply;
+mod backoff;
+mod bell;
+mod by_token;
+mod claim;
+mod deadlines;
+mod enqueue;
+mod job;
+mod lease;
+mod maintain;
+mod new_job;
+mod pair;
+mod pause;
+mod prune;
+mod read;
+pub mod recovery;
+mod schema;
+mod state;
+mod token;
+mod transition;
+mod txn;
+
+#[cfg(test)]
+mod lean_tests;
+
+use std::sync::Arc;
+
+use crate::config::Durability;
+use crate::engine::Epoch;
+use crate::error::{Error, Result};
+use crate::record::{RecordStore, View, scrub};
+
+pub use backoff::{BACKOFF_MS_MAX, Backoff};
+pub use claim::ClaimRequest;
+pub use enqueue::{Enqueued, Outcome};
+pub use job::{Attempt, Attempts, Counts, Job, JobId};
+pub use lease::Lease;
+pub use maintain::Maintained;
+pub use new_job::{
+    BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
+    NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
+};
+pub use read::{JobFilter, JobPage};
+pub use state::{Reason, State};
+pub use token::Token;
+pub use txn::JobsTxn;
+
+/// Settings of the queue.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct JobsOptions {
+    /// When calls that write return. Default: when the commit survives power loss.
+    ///
+    /// With `Buffered` a crash of the process may forget the newest claims, so a job that crashes it at once is not
+    /// counted against `max_crashes`.
+    pub durability: Durability,
+}
+
+/// The job queue of one store. Cheap to clone; clones share everything.
+///
+/// Built once for a store that is open: two of them would not know of each other's leases.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    shared: Arc<Shared>,
+    durability: Durability,
+}
+
+/// What lives only in memory.
+#[derive(Debug)]
+struct Shared {
+    store: RecordStore,
+    epoch: Epoch,
+    deadlines: deadlines::Deadlines,
+    reserved: claim::Reserved,
+    bell: bell::Bell,
+}
+
+impl Jobs {
+    /// The queue of `store`. Run [`recovery::sweep`] first: it takes back what an earlier opening left executing.
+    #[must_use]
+    pub fn new(store: RecordStore, options: JobsOptions) -> Self {
+        let epoch = store.engine().epoch();
+        let shared = Shared {
+            store,
+            epoch,
+            deadlines: deadlines::Deadlines::default(),
+            reserved: claim::Reserved::default(),
+            bell: bell::Bell::default(),
+        };
+        Jobs { shared: Arc::new(shared), durability: options.durability }
+    }
+
+    /// The same queue, whose calls return at this durability.
+    #[must_use]
+    pub fn with_durability(&self, durability: Durability) -> Self {
+        Jobs { shared: Arc::clone(&self.shared), durability }
+    }
+
+    /// Enqueues a job.
+    ///
+    /// # Errors
+    /// `Invalid` naming the field beyond its limit; `Conflict` when the given id exists in another queue or kind.
+    pub fn enqueue(&self, job: NewJob) -> Result<Enqueued> {
+        job.check()?;
+        let job = [job];
+        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
+        self.shared.bell.ring();
+        enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
+    }
+
+    /// Enqueues 1..=1,000 jobs in one commit, in list order: all or none.
+    ///
+    /// # Errors
+    /// As [`Jobs::enqueue`]; `Invalid` for an empty or too long list, or one beyond the engine's limits.
+    pub fn enqueue_batch(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
+        enqueue::check_batch(jobs)?;
+        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs))?;
+        self.shared.bell.ring();
+        Ok(enqueued)
+    }
+
+    /// Cancels a job; one that executes is asked to stop, and at once cancelled when its lease has run out.
+    /// Cancelling a cancelled job changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for a completed or discarded job.
+    pub fn cancel(&self, id: JobId) -> Result<Job> {
+        let now = self.shared.store.clock().monotonic_ms();
+        let past = self.shared.deadlines.past_of(id, now).map(|past| (past.claim, past.renewals));
+        self.shared.store.transact(self.durability, |txn| act::cancel(txn, id, past)).map(|pair| pair.job())
+    }
+
+    /// Brings a finished job back: available at once, attempts and crashes counted from 0.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
+    pub fn retry(&self, id: JobId) -> Result<Job> {
+        let pair = self.shared.store.transact(self.durability, |txn| act::retry(txn, id))?;
+        self.shared.bell.ring();
+        Ok(pair.job())
+    }
+}
+
+/// Checks every job with its index entries and counters.
+///
+/// # Errors
+/// As [`scrub::verify`].
+pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
+    scrub::verify::<pair::Pair>(view, report)
+}

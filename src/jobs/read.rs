@@ -1,0 +1,250 @@
+//! Reads: each answer is one point in time, and no read changes state.
+//!
+//! A list walks index entries, never jobs: without a filter the order index; with one, the entries of every matching
+//! (queue, state) group, merged by sequence. The groups come from the counters, so an empty one costs nothing. `kind`
+//! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries; behind that it may be short, and
+//! `next` says where to go on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+use super::apply::Past;
+use super::enqueue::parse_key;
+use super::new_job::check_limit;
+use super::pair::Pair;
+use super::schema::{ORDER, STATE, STATES, attempts_key};
+use super::state::State;
+use super::{Attempts, Counts, Job, JobId, Jobs};
+use crate::engine::{Direction, KeyRange};
+use crate::error::{Error, Result};
+use crate::keys::{self, KeyReader, KeyWriter};
+use crate::record::{Index, View, catalog};
+
+/// Most index entries that one page of a list looks at.
+const EXAMINED_MAX: usize = 50_000;
+/// Index entries read at once for one group.
+const GROUP_PAGE: usize = 100;
+
+/// Which jobs to list; the default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobFilter {
+    /// Of this queue.
+    pub queue: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this kind.
+    pub kind: Option<String>,
+}
+
+impl JobFilter {
+    /// All jobs.
+    #[must_use]
+    pub fn new() -> Self {
+        JobFilter::default()
+    }
+
+    /// Only those of this queue.
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Only those in this state.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only those of this kind.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = Some(kind.into());
+        self
+    }
+
+    /// Binds a page's `next` to its filter.
+    fn checksum(&self) -> u32 {
+        let optional = |key: KeyWriter, text: &Option<String>| match text {
+            Some(text) => key.u8(1).str(text),
+            None => key.u8(0),
+        };
+        let key = optional(optional(KeyWriter::new(), &self.queue), &self.kind);
+        crc32c::crc32c(&key.u8(self.state.map_or(0, State::number)).finish())
+    }
+}
+
+/// One page of a list, oldest enqueue first.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// What to give as `after` for the next page; `None` behind the last.
+    pub next: Option<String>,
+}
+
+impl Jobs {
+    /// The job with this id.
+    ///
+    /// # Errors
+    /// `Corrupt` for damage.
+    pub fn get(&self, id: JobId) -> Result<Option<Job>> {
+        let key = keys::job(id.0);
+        self.shared.store.read(|view| Ok(view.get::<Pair>(&key)?.map(|pair| pair.job())))
+    }
+
+    /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit out of bounds, or an `after` of another filter.
+    pub fn list(&self, filter: &JobFilter, after: Option<&str>, limit: usize) -> Result<JobPage> {
+        check_limit("limit", limit)?;
+        let after = after.map(|after| parse_next(filter, after)).transpose()?.unwrap_or(0);
+        self.shared.store.read(|view| list(view, filter, after, limit))
+    }
+
+    /// Jobs by state for `queue`, or for every queue that has any; states without a job count 0.
+    ///
+    /// # Errors
+    /// `Corrupt` for damage.
+    pub fn counts(&self, queue: Option<&str>) -> Result<BTreeMap<String, Counts>> {
+        self.shared.store.read(|view| {
+            let mut counts = BTreeMap::new();
+            if let Some(queue) = queue {
+                counts.insert(queue.to_owned(), Counts::default());
+            }
+            for (queue, state, count) in groups(view, queue)? {
+                counts.entry(queue).or_insert_with(Counts::default).set(state, count);
+            }
+            Ok(counts)
+        })
+    }
+
+    /// The attempts of a job, newest first.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` for damage.
+    pub fn attempts(&self, id: JobId) -> Result<Attempts> {
+        self.shared.store.read(|view| {
+            let pair = view
+                .get::<Pair>(&keys::job(id.0))?
+                .ok_or_else(|| Error::not_found(format!("job {id}: there is no such job")))?;
+            let past: Past = view.get_part(catalog::JOB_ATTEMPTS, &attempts_key(id.0))?.unwrap_or_default();
+            let newest = pair.newest_attempt().into_iter().chain(past.kept.into_iter().rev()).collect();
+            Ok(Attempts { newest, older: past.dropped })
+        })
+    }
+}
+
+/// The (queue, state) groups that have jobs, and how many.
+fn groups(view: &View<'_>, queue: Option<&str>) -> Result<Vec<(String, State, u64)>> {
+    let prefix = queue.map_or_else(KeyWriter::new, |queue| KeyWriter::new().str(queue));
+    let mut groups = Vec::new();
+    for (group, count) in view.counts(&STATES, prefix)? {
+        let mut parts = KeyReader::new(&group);
+        let (queue, state) = (parts.str()?, State::from_number(parts.u8()?)?);
+        let count = u64::try_from(count)
+            .map_err(|_| Error::corrupt(format!("counter jobs.states {queue:?} {state}: {count} jobs")))?;
+        groups.push((queue, state, count));
+    }
+    Ok(groups)
+}
+
+fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result<JobPage> {
+    let mut lines = Vec::new();
+    if filter.queue.is_none() && filter.state.is_none() {
+        lines.push(Line::new(&ORDER, KeyWriter::new(), after));
+    } else {
+        for (queue, state, _) in groups(view, filter.queue.as_deref())? {
+            if filter.state.is_none_or(|wanted| wanted == state) {
+                lines.push(Line::new(&STATE, KeyWriter::new().str(&queue).u8(state.number()), after));
+            }
+        }
+    }
+    let mut page = JobPage::default();
+    let mut last = after;
+    for _ in 0..EXAMINED_MAX {
+        let Some(entry) = next_of(view, &mut lines)? else { return Ok(page) };
+        if page.jobs.len() == limit {
+            page.next = Some(next_text(filter, last));
+            return Ok(page);
+        }
+        last = entry.sequence;
+        if filter.kind.as_ref().is_none_or(|kind| *kind == entry.kind) {
+            let pair = view
+                .get::<Pair>(&keys::job(entry.id.0))?
+                .ok_or_else(|| Error::corrupt(format!("job {}: in an index, but there is no such job", entry.id)))?;
+            page.jobs.push(pair.job());
+        }
+    }
+    page.next = Some(next_text(filter, last));
+    Ok(page)
+}
+
+/// The entries of one group of an index, in order of their sequence.
+struct Line {
+    index: &'static Index<Pair>,
+    prefix: Vec<u8>,
+    after: u64,
+    read: VecDeque<Entry>,
+    at_end: bool,
+}
+
+struct Entry {
+    sequence: u64,
+    kind: String,
+    id: JobId,
+}
+
+impl Line {
+    fn new(index: &'static Index<Pair>, prefix: KeyWriter, after: u64) -> Self {
+        Line { index, prefix: prefix.finish(), after, read: VecDeque::new(), at_end: false }
+    }
+
+    /// The sequence of its first entry.
+    fn head(&mut self, view: &View<'_>) -> Result<Option<u64>> {
+        if self.read.is_empty() && !self.at_end {
+            let start = KeyWriter::new().raw(&self.prefix).u64(self.after).finish();
+            let range = KeyRange { start: Bound::Excluded(start), end: Bound::Included(self.prefix.clone()) };
+            let page = view.index_range(self.index, range, Direction::Ascending, None, GROUP_PAGE)?;
+            self.at_end = page.resume.is_none();
+            for entry in page.entries {
+                let behind = entry.parts.get(self.prefix.len()..).unwrap_or_default();
+                let mut parts = KeyReader::new(behind);
+                let (sequence, kind) = (parts.u64()?, parts.str()?);
+                self.after = sequence;
+                self.read.push_back(Entry { sequence, kind, id: parse_key(&entry.primary)? });
+            }
+        }
+        Ok(self.read.front().map(|entry| entry.sequence))
+    }
+}
+
+/// Takes the oldest entry of all lines.
+fn next_of(view: &View<'_>, lines: &mut [Line]) -> Result<Option<Entry>> {
+    let mut oldest: Option<(u64, usize)> = None;
+    for (place, line) in lines.iter_mut().enumerate() {
+        if let Some(sequence) = line.head(view)?
+            && oldest.is_none_or(|(least, _)| sequence < least)
+        {
+            oldest = Some((sequence, place));
+        }
+    }
+    Ok(oldest.and_then(|(_, place)| lines.get_mut(place)).and_then(|line| line.read.pop_front()))
+}
+
+/// 24 hex digits: the sequence read last, and the checksum of the filter.
+fn next_text(filter: &JobFilter, sequence: u64) -> String {
+    format!("{sequence:016x}{:08x}", filter.checksum())
+}
+
+fn parse_next(filter: &JobFilter, text: &str) -> Result<u64> {
+    let sequence = text.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    match sequence {
+        Some(sequence) if next_text(filter, sequence) == text => Ok(sequence),
+        _ => Err(Error::invalid("after: not the `next` of a page of this very list")),
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a job's pair lies, and which index entries and counters follow from it. All pure.
+//!
+//! ```text
+//! index     parts                               a job is in it while
+//! ready     queue, priority, run_at, sequence   available
+//! due       queue, run_at, sequence             scheduled, retryable
+//! lease     epoch number, expires_at            executing
+//! state     queue, state, sequence, kind        it exists
+//! order     sequence, kind                      it exists
+//! finished  queue, retention_ms, finished_at    completed, discarded, cancelled
+//! unique    queue, unique_key                   it has a key, and is none of those
+//!
+//! counter   group          sum
+//! states    queue, state   jobs
+//! ```
+//!
+//! `sequence` is unique, so the `kind` behind it changes no order: it lets a list choose by kind without reading jobs.
+//! `finished` leads with the retention, of which there are few, so a prune seeks from one to the next.
+
+use super::pair::{Body, Head, Pair};
+use super::state::State;
+use crate::error::Result;
+use crate::keys::{self, KeyWriter};
+use crate::record::catalog::{self, jobs as numbers};
+use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema, Sums};
+
+/// Jobs that can be claimed, first in line first.
+pub(crate) const READY: Index<Pair> =
+    Index { number: numbers::READY, name: "jobs.ready", unique: false, entries: ready };
+/// Jobs that wait for their time, first due first.
+pub(crate) const DUE: Index<Pair> = Index { number: numbers::DUE, name: "jobs.due", unique: false, entries: due };
+/// Executing jobs, oldest opening first.
+pub(crate) const LEASE: Index<Pair> =
+    Index { number: numbers::LEASE, name: "jobs.lease", unique: false, entries: lease };
+/// Jobs by queue and state, oldest enqueue first.
+pub(crate) const STATE: Index<Pair> =
+    Index { number: numbers::STATE, name: "jobs.state", unique: false, entries: state };
+/// All jobs, oldest enqueue first.
+pub(crate) const ORDER: Index<Pair> =
+    Index { number: numbers::ORDER, name: "jobs.order", unique: false, entries: order };
+/// Finished jobs by queue and retention, first finished first.
+pub(crate) const FINISHED: Index<Pair> =
+    Index { number: numbers::FINISHED, name: "jobs.finished", unique: false, entries: finished };
+/// Who holds a unique key.
+pub(crate) const UNIQUE: Index<Pair> =
+    Index { number: numbers::UNIQUE, name: "jobs.unique", unique: true, entries: unique };
+/// Jobs by queue and state.
+pub(crate) const STATES: Counter<Pair> = Counter { number: numbers::STATES, name: "jobs.states", sums: states };
+
+/// Everything about jobs that can be checked and rebuilt from the jobs themselves.
+pub(crate) static SCHEMA: Schema<Pair> = Schema {
+    name: "jobs",
+    primary: catalog::JOB,
+    owns: keys::is_job,
+    indexes: &[READY, DUE, LEASE, STATE, ORDER, FINISHED, UNIQUE],
+    counters: &[STATES],
+};
+
+fn ready(pair: &Pair, entries: &mut Entries) {
+    if pair.head.state == State::Available {
+        let place = KeyWriter::new().str(&pair.body.queue).u8(pair.body.priority);
+        entries.push(place.u64(pair.head.run_at).u64(pair.body.sequence));
+    }
+}
+
+fn due(pair: &Pair, entries: &mut Entries) {
+    if pair.head.state.waits() {
+        entries.push(KeyWriter::new().str(&pair.body.queue).u64(pair.head.run_at).u64(pair.body.sequence));
+    }
+}
+
+fn lease(pair: &Pair, entries: &mut Entries) {
+    if let Some(lease) = &pair.head.lease {
+        entries.push(KeyWriter::new().u64(lease.epoch.number).u64(lease.expires_at));
+    }
+}
+
+fn state(pair: &Pair, entries: &mut Entries) {
+    let group = state_group(&pair.body.queue, pair.head.state);
+    entries.push(group.u64(pair.body.sequence).str(&pair.body.kind));
+}
+
+fn order(pair: &Pair, entries: &mut Entries) {
+    entries.push(KeyWriter::new().u64(pair.body.sequence).str(&pair.body.kind));
+}
+
+fn finished(pair: &Pair, entries: &mut Entries) {
+    if let Some(finished_at) = pair.head.finished_at {
+        entries.push(KeyWriter::new().str(&pair.body.queue).u64(pair.body.retention_ms).u64(finished_at));
+    }
+}
+
+fn unique(pair: &Pair, entries: &mut Entries) {
+    if let (Some(key), false) = (&pair.body.unique_key, pair.head.state.is_terminal()) {
+        entries.push(unique_parts(&pair.body.queue, key));
+    }
+}
+
+fn states(pair: &Pair, sums: &mut Sums) {
+    sums.add(state_group(&pair.body.queue, pair.head.state), 1);
+}
+
+/// The group of the state counter, and how entries of the state index begin.
+pub(crate) fn state_group(queue: &str, state: State) -> KeyWriter {
+    KeyWriter::new().str(queue).u8(state.number())
+}
+
+pub(crate) fn unique_parts(queue: &str, unique_key: &str) -> KeyWriter {
+    KeyWriter::new().str(queue).str(unique_key)
+}
+
+/// The key of a queue's pause mark in `meta`.
+pub(crate) fn paused_key(queue: &str) -> Vec<u8> {
+    keys::meta("queue.paused", KeyWriter::new().str(queue))
+}
+
+/// The one key of the enqueue sequence in `meta`.
+pub(crate) fn sequence_key() -> Vec<u8> {
+    keys::meta("queue.sequence", KeyWriter::new())
+}
+
+/// The key of a job's older attempts.
+pub(crate) fn attempts_key(id: u128) -> Vec<u8> {
+    keys::history(catalog::JOB_ATTEMPTS.tag, KeyWriter::new().u128(id))
+}
+
+impl Record for Pair {
+    fn schema() -> &'static Schema<Self> {
+        &SCHEMA
+    }
+
+    fn key(&self) -> Vec<u8> {
+        keys::job(self.body.id)
+    }
+
+    fn revision(&self) -> u64 {
+        self.head.revision
+    }
+
+    fn set_revision(&mut self, revision: u64) {
+        self.head.revision = revision;
+    }
+
+    fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {
+        let Some(body) = parts.get::<Body>(catalog::JOB, key)? else { return Ok(None) };
+        let head = parts.get::<Head>(catalog::CLAIM, &keys::claim(body.id))?;
+        let head = head.unwrap_or_else(|| Head::first(&body));
+        Ok(Some(Pair { body: body.into(), head }))
+    }
+
+    fn save(&self, old: Option<&Self>, parts: &mut PartWriter<'_>) -> Result<()> {
+        let same_body = old.is_some_and(|old| std::sync::Arc::ptr_eq(&old.body, &self.body) || old.body == self.body);
+        if !same_body {
+            parts.put(catalog::JOB, &self.key(), &*self.body)?;
+        }
+        let head = &self.head;
+        let stored = old.is_some_and(|old| old.head != Head::first(&old.body));
+        if *head == Head::first(&self.body) {
+            if stored {
+                parts.delete(catalog::CLAIM, &keys::claim(self.body.id))?;
+            }
+        } else if old.is_none_or(|old| old.head != *head) {
+            parts.put(catalog::CLAIM, &keys::claim(self.body.id), head)?;
+        }
+        Ok(())
+    }
+
+    fn erase(&self, parts: &mut PartWriter<'_>) -> Result<()> {
+        parts.delete(catalog::JOB, &self.key())?;
+        parts.delete(catalog::CLAIM, &keys::claim(self.body.id))?;
+        parts.delete(catalog::JOB_ATTEMPTS, &attempts_key(self.body.id))
+    }
+}

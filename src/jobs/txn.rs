@@ -1,0 +1,85 @@
+//! The queue's verbs inside a caller's own transaction: committed with whatever else it writes, or not at all.
+
+use super::act::{self, Finish};
+use super::apply::load;
+use super::enqueue::{check_batch, enqueue};
+use super::{Enqueued, Job, JobId, NewJob, Token};
+use crate::error::{Error, Result};
+use crate::json::Json;
+use crate::record::Transaction;
+
+/// The job queue inside a transaction.
+///
+/// A claimer that waits sees what is enqueued here within 100 ms of the commit.
+pub struct JobsTxn<'a, 't> {
+    txn: &'a mut Transaction<'t>,
+}
+
+impl<'t> Transaction<'t> {
+    /// The job queue inside this transaction.
+    pub fn jobs(&mut self) -> JobsTxn<'_, 't> {
+        JobsTxn { txn: self }
+    }
+}
+
+impl JobsTxn<'_, '_> {
+    /// Enqueues a job.
+    ///
+    /// # Errors
+    /// As [`Jobs::enqueue`](super::Jobs::enqueue).
+    pub fn enqueue(&mut self, job: NewJob) -> Result<Enqueued> {
+        job.check()?;
+        let enqueued = enqueue(self.txn, &[job])?;
+        enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
+    }
+
+    /// Enqueues 1..=1,000 jobs in list order.
+    ///
+    /// # Errors
+    /// As [`Jobs::enqueue_batch`](super::Jobs::enqueue_batch).
+    pub fn enqueue_batch(&mut self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
+        check_batch(jobs)?;
+        enqueue(self.txn, jobs)
+    }
+
+    /// The job with this id.
+    ///
+    /// # Errors
+    /// `Corrupt` for damage.
+    pub fn get(&mut self, id: JobId) -> Result<Option<Job>> {
+        Ok(load(self.txn, id)?.map(|pair| pair.job()))
+    }
+
+    /// Completes the claim behind `token`.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` for a result above 1 MiB.
+    pub fn complete(&mut self, token: &Token, result: Option<Json>) -> Result<Job> {
+        Finish::complete(result)?.apply(self.txn, token).map(|pair| pair.job())
+    }
+
+    /// Fails the attempt behind `token`.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    pub fn fail(&mut self, token: &Token, error: Option<&str>, retry_in_ms: Option<u64>) -> Result<Job> {
+        Finish::fail(error, retry_in_ms).apply(self.txn, token).map(|pair| pair.job())
+    }
+
+    /// Cancels a job, or asks its worker to stop. A lease that has run out is not noticed here: such a job is asked,
+    /// and cancelled when its lease is taken back.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` for a completed or discarded job.
+    pub fn cancel(&mut self, id: JobId) -> Result<Job> {
+        act::cancel(self.txn, id, None).map(|pair| pair.job())
+    }
+
+    /// Brings a finished job back.
+    ///
+    /// # Errors
+    /// As [`Jobs::retry`](super::Jobs::retry).
+    pub fn retry(&mut self, id: JobId) -> Result<Job> {
+        act::retry(self.txn, id).map(|pair| pair.job())
+    }
+}
