@@ -149,6 +149,14 @@ impl<'t> Transaction<'t> {
         PartReader::in_transaction(self.txn).get(part, key)
     }
 
+    /// Whether there is a value of `part` at `key`; reads no pieces and checks nothing else.
+    ///
+    /// # Errors
+    /// `Invalid` for a key outside its limits.
+    pub fn holds_part(&mut self, part: Part, key: &[u8]) -> Result<bool> {
+        Ok(self.txn.get(part.tree, key)?.is_some())
+    }
+
     /// Writes a single value that no index knows.
     ///
     /// # Errors

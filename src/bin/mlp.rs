@@ -1,2 +1,0 @@
-//! placeholder until the edges land
-fn main() {}

@@ -1,0 +1,212 @@
+//! The command line: words to options. Opens nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+use ml_persistence::Durability;
+
+/// What `mlp --help` prints.
+pub const USAGE: &str = "\
+usage: mlp COMMAND --data DIR [options]
+
+for people
+  mlp stats  --data DIR                      sizes, counts, syncs, queues
+  mlp verify --data DIR                      check every index, counter and reference; reads only
+  mlp get    --data DIR NAMESPACE KEY        one value of the plain contract
+  mlp list   --data DIR NAMESPACE [PREFIX]   keys and values in key order
+      --json         one JSON object instead of a table
+      --limit N      list: at most N entries, 1..=1000 (default 100)
+
+for programs
+  mlp exec   --data DIR                      one JSON request a line in, one reply a line out
+      --engine sled|memory               default sled; memory takes no --data and keeps nothing
+      --durability power-loss|buffered   when writes are answered, default power-loss
+      --parallel N                       requests worked on at once, 1..=1024, default 1
+      --clock system|manual              manual: time moves by clock.advance alone
+      --now MS                           where the manual clock starts, default 0
+      --seed N                           fixes ids and jitter: same input, same output
+
+      --help, --version";
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    Exec(ExecOptions),
+    People(PeopleOptions),
+    Print(String),
+}
+
+/// Options of `mlp exec`.
+#[derive(Debug)]
+pub struct ExecOptions {
+    /// The store's folder; `None` for the memory engine alone.
+    pub data: Option<PathBuf>,
+    /// As it was spelled: whether this build has it shows when the store is opened.
+    pub engine: String,
+    pub durability: Durability,
+    pub parallel: usize,
+    /// Where a manual clock starts; `None` for the system's clock.
+    pub manual_now_ms: Option<u64>,
+    pub seed: Option<u64>,
+}
+
+/// Options of the commands for people.
+#[derive(Debug)]
+pub struct PeopleOptions {
+    pub question: Question,
+    pub data: PathBuf,
+    pub json: bool,
+}
+
+/// What a person asks.
+#[derive(Debug)]
+pub enum Question {
+    Stats,
+    Verify,
+    Get { namespace: String, key: String },
+    List { namespace: String, prefix: String, limit: usize },
+}
+
+/// Every option and word, before it is known what belongs to which command.
+#[derive(Default)]
+struct Given {
+    words: Vec<String>,
+    data: Option<PathBuf>,
+    engine: Option<String>,
+    durability: Option<String>,
+    parallel: Option<u64>,
+    clock: Option<String>,
+    now: Option<u64>,
+    seed: Option<u64>,
+    limit: Option<u64>,
+    json: bool,
+}
+
+/// Reads the words behind the program's name.
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut given = Given::default();
+    while let Some(word) = parser.next()? {
+        match word {
+            Value(word) => given.words.push(word.string()?),
+            Long("data") => given.data = Some(parser.value()?.into()),
+            Long("engine") => given.engine = Some(parser.value()?.string()?),
+            Long("durability") => given.durability = Some(parser.value()?.string()?),
+            Long("parallel") => given.parallel = Some(parser.value()?.parse()?),
+            Long("clock") => given.clock = Some(parser.value()?.string()?),
+            Long("now") => given.now = Some(parser.value()?.parse()?),
+            Long("seed") => given.seed = Some(parser.value()?.parse()?),
+            Long("limit") => given.limit = Some(parser.value()?.parse()?),
+            Long("json") => given.json = true,
+            Long("help") | Short('h') => return Ok(Command::Print(USAGE.to_owned())),
+            Long("version") | Short('V') => {
+                return Ok(Command::Print(concat!("mlp ", env!("CARGO_PKG_VERSION")).to_owned()));
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    let mut words = std::mem::take(&mut given.words).into_iter();
+    let Some(command) = words.next() else { return Err("which command?".into()) };
+    let command = match command.as_str() {
+        "exec" => Command::Exec(exec(&given)?),
+        "stats" => people(&given, Question::Stats)?,
+        "verify" => people(&given, Question::Verify)?,
+        "get" => {
+            let (namespace, key) = words.next().zip(words.next()).ok_or("get: which NAMESPACE and KEY?")?;
+            people(&given, Question::Get { namespace, key })?
+        }
+        "list" => {
+            let namespace = words.next().ok_or("list: which NAMESPACE?")?;
+            let limit = bounded("--limit", given.limit, 100, 1000)?;
+            people(&given, Question::List { namespace, prefix: words.next().unwrap_or_default(), limit })?
+        }
+        other => return Err(format!("{other}: no such command").into()),
+    };
+    match words.next() {
+        Some(word) => Err(format!("{word}: one word too many").into()),
+        None => Ok(command),
+    }
+}
+
+fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
+    if given.json || given.limit.is_some() {
+        return Err("--json and --limit: exec knows neither; it always speaks JSON".into());
+    }
+    let engine = given.engine.clone().unwrap_or_else(|| "sled".to_owned());
+    if engine != "memory" && given.data.is_none() {
+        return Err("exec: --data DIR is required".into());
+    }
+    let durability = match given.durability.as_deref() {
+        None | Some("power-loss") => Durability::PowerLoss,
+        Some("buffered") => Durability::Buffered,
+        Some(other) => return Err(format!("--durability {other}: power-loss or buffered").into()),
+    };
+    let manual_now_ms = match (given.clock.as_deref(), given.now) {
+        (None | Some("system"), None) => None,
+        (Some("manual"), now) => Some(now.unwrap_or(0)),
+        (None | Some("system"), Some(_)) => return Err("--now: only with --clock manual".into()),
+        (Some(other), _) => return Err(format!("--clock {other}: system or manual").into()),
+    };
+    let parallel = bounded("--parallel", given.parallel, 1, 1024)?;
+    Ok(ExecOptions { data: given.data.clone(), engine, durability, parallel, manual_now_ms, seed: given.seed })
+}
+
+fn people(given: &Given, question: Question) -> Result<Command, lexopt::Error> {
+    let Given { engine, durability, parallel, clock, now, seed, .. } = given;
+    if engine.is_some() || durability.is_some() || clock.is_some() || parallel.or(*now).or(*seed).is_some() {
+        return Err("--engine, --durability, --parallel, --clock, --now and --seed are options of exec".into());
+    }
+    if given.limit.is_some() && !matches!(question, Question::List { .. }) {
+        return Err("--limit is an option of list".into());
+    }
+    let data = given.data.clone().ok_or("--data DIR is required: which store?")?;
+    Ok(Command::People(PeopleOptions { question, data, json: given.json }))
+}
+
+fn bounded(name: &str, given: Option<u64>, default: usize, max: usize) -> Result<usize, lexopt::Error> {
+    match given.map(usize::try_from) {
+        None => Ok(default),
+        Some(Ok(number)) if (1..=max).contains(&number) => Ok(number),
+        Some(_) => Err(format!("{name}: 1..={max}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn exec_takes_its_options_in_any_order() {
+        let Ok(Command::Exec(options)) = parsed("exec --seed 7 --clock manual --now=5 --data d --durability buffered")
+        else {
+            panic!("not exec")
+        };
+        assert_eq!((options.seed, options.manual_now_ms, options.parallel), (Some(7), Some(5), 1));
+        assert_eq!(options.durability, Durability::Buffered);
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused_and_never_guessed_at() {
+        for (line, message) in [
+            ("", "which command?"),
+            ("exec", "exec: --data DIR is required"),
+            ("exec --data d extra", "extra: one word too many"),
+            ("exec --data d --parallel 0", "--parallel: 1..=1024"),
+            ("exec --data d --now 5", "--now: only with --clock manual"),
+            ("exec --data d --json", "--json and --limit: exec knows neither; it always speaks JSON"),
+            ("get --data d ns", "get: which NAMESPACE and KEY?"),
+            ("stats", "--data DIR is required: which store?"),
+            (
+                "stats --data d --seed 1",
+                "--engine, --durability, --parallel, --clock, --now and --seed are options of exec",
+            ),
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), message, "{line}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The façade: opens a folder, recovers it, and introduces the parts to each other.
+//!
+//! ```text
+//!   lock the folder -> CURRENT: format, engine -> store and journal -> new epoch      engine/local
+//!     -> sweep: every lease of an earlier epoch is over                               jobs
+//!     -> MlPersistence { jobs, registry, kv }  and what all of that did: RecoveryReport
+//! ```
+//!
+//! Recovery costs what the executing jobs cost, not the size of the store; interrupted anywhere and repeated, it ends in
+//! the same state. [`MlPersistence`] is a table of contents: what a call does lives in the module that it leads to.
+//!
+//! It refuses to open a folder that somebody else has open (`Unavailable`), one of a newer format (`Unsupported`), and
+//! one whose bytes are not what was written (`Corrupt`).
+
+mod builder;
+mod open;
+mod stats;
+mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Stopwatch;
+use crate::config::{Config, Durability};
+use crate::engine::{Capabilities, Cursor, Engine};
+use crate::engine::local::FOLDER_FORMAT;
+use crate::error::{ErrorKind, Result};
+use crate::jobs::{Jobs, JobsOptions, recovery};
+use crate::kv::{Kv, Namespace};
+use crate::record::scrub::Report;
+use crate::record::{self, RecordStore, Transaction};
+use crate::registry::Registry;
+
+pub use builder::{Builder, EngineKind};
+pub use stats::StoreStats;
+
+/// Version of the folder's format. A build opens folders of this version and of older ones.
+pub const FORMAT_VERSION: u32 = FOLDER_FORMAT;
+
+/// An open store: models, jobs and plain values in one folder, in one transaction where it matters.
+///
+/// `Send + Sync`; clones are cheap and share the store. [`close`](Self::close) ends it for all of them; dropping the
+/// last clone closes it, too.
+///
+/// ```
+/// # fn main() -> ml_persistence::Result<()> {
+/// let db = ml_persistence::MlPersistence::in_memory().open()?;
+/// let answers = db.namespace("cache:answers")?;
+/// answers.put("k", "v")?;
+/// assert_eq!(answers.get_as::<String>("k")?.as_deref(), Some("v"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MlPersistence(Arc<Inner>);
+
+struct Inner {
+    records: RecordStore,
+    jobs: Jobs,
+    registry: Registry,
+    durability: Durability,
+    report: RecoveryReport,
+}
+
+/// What opening the store found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// This opening's number: 1 for the first, +1 each.
+    pub epoch: u64,
+    /// Milliseconds that recovery took beyond the store's own opening, by the store's clock.
+    pub ms: u64,
+    /// Journal frames that were read back.
+    pub replayed: u64,
+    /// Jobs whose lease an earlier opening left behind, available again.
+    pub jobs_requeued: u64,
+    /// Such jobs that had crashed their process too often.
+    pub jobs_discarded: u64,
+    /// Such jobs whose cancellation had been asked for.
+    pub jobs_cancelled: u64,
+    /// Records that could not be read and were set aside.
+    pub quarantined: u64,
+    /// Indexes and counters that were rebuilt.
+    pub repaired: u64,
+    /// Whether the store was rebuilt from snapshot and journal.
+    pub rebuilt: bool,
+    /// Real milliseconds that the store itself (sled) took to open.
+    pub store_open_ms: u64,
+    /// Real milliseconds that reading the journal took.
+    pub replay_ms: u64,
+    /// Real milliseconds that the sweep of old leases took.
+    pub sweep_ms: u64,
+}
+
+impl MlPersistence {
+    /// Opens the store in `folder`, creating it if need be, with the defaults: sled, power-loss durable.
+    ///
+    /// # Errors
+    /// `Unavailable` when another opener has the folder; `Unsupported` for a newer format; `Corrupt`; `Full`.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder(folder).open()
+    }
+
+    /// Settings for opening the store in `folder`.
+    #[must_use]
+    pub fn builder(folder: impl Into<PathBuf>) -> Builder {
+        Builder::new(EngineKind::default(), Some(folder.into()))
+    }
+
+    /// Settings for a store that lives and dies with this process: for tests.
+    #[must_use]
+    pub fn in_memory() -> Builder {
+        Builder::new(EngineKind::Memory, None)
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.0.report
+    }
+
+    /// The job queue.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    /// The model registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// The plain contract over every namespace.
+    #[must_use]
+    pub fn kv(&self) -> Kv {
+        Kv::new(self.0.records.clone(), self.0.durability)
+    }
+
+    /// One namespace of the plain contract.
+    ///
+    /// # Errors
+    /// `Invalid` for a name outside 1..=255 bytes.
+    pub fn namespace(&self, name: &str) -> Result<Namespace> {
+        Namespace::new(self.kv(), name)
+    }
+
+    /// Runs `body` and commits all that it wrote, or nothing of it, with the store's durability. The body may run more
+    /// than once: no I/O, no clock, no lock and no call of this store in it.
+    ///
+    /// # Errors
+    /// The body's own; `Invalid` past a limit; `Full`; `Closed`; `CommitUnknown`.
+    pub fn transact<T>(&self, body: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.transact_with(self.0.durability, body)
+    }
+
+    /// [`transact`](Self::transact) with a durability of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn transact_with<T>(
+        &self,
+        durability: Durability,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.0.records.transact(durability, body)
+    }
+
+    /// Makes every commit that has returned durable; answers the cursor up to which everything survives power loss.
+    ///
+    /// # Errors
+    /// `Closed`; `CommitUnknown` when the sync failed.
+    pub fn sync(&self) -> Result<Cursor> {
+        self.engine().sync()
+    }
+
+    /// The cursor of the newest commit that reads see.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.engine().cursor()
+    }
+
+    /// Moves everything durable from the journal into the store, so that the next open has nothing to replay.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.engine().checkpoint()
+    }
+
+    /// Limits and abilities of the engine.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.engine().capabilities()
+    }
+
+    /// Plain numbers: sizes, counts, syncs, queues.
+    ///
+    /// # Errors
+    /// `Closed`; `Corrupt`.
+    pub fn stats(&self) -> Result<StoreStats> {
+        stats::stats(&self.0.records, &self.0.registry, &self.0.jobs)
+    }
+
+    /// Recomputes every index entry, counter and reference from the records and reports what differs. Changes nothing.
+    ///
+    /// # Errors
+    /// `Closed`; `Corrupt` when the store can't be read at all.
+    pub fn verify(&self) -> Result<Report> {
+        verify::verify(&self.0.records)
+    }
+
+    /// A digest of the whole logical state: equal wherever the same data is held, whatever the engine.
+    ///
+    /// # Errors
+    /// `Closed`; `Corrupt`.
+    pub fn digest(&self) -> Result<String> {
+        let mut digest = String::new();
+        self.engine().read_view(&mut |reader| {
+            digest = record::digest(reader)?;
+            Ok(())
+        })?;
+        Ok(digest)
+    }
+
+    /// Gives the leases of this opening back (no crash is counted), syncs and closes. Later calls answer `Closed`; a
+    /// second close is `Ok`.
+    ///
+    /// # Errors
+    /// What the last sync answered; the store is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+
+    fn engine(&self) -> &Arc<dyn Engine> {
+        self.0.records.engine()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        let released = match self.jobs.release_all_on_close() {
+            // Closed before, or by a failure that has been reported where it happened: nothing is left to release.
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            released => released.map(|_| ()),
+        };
+        self.records.engine().close().and(released)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nobody is left to tell: who must know that the last buffered commits are durable calls `close`. What was
+        // acknowledged as durable is durable, whatever happens here.
+        drop(self.close());
+    }
+}
+
+impl fmt::Debug for MlPersistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlPersistence").field("recovery", &self.0.report).finish_non_exhaustive()
+    }
+}
+
+/// Composes a store over an open engine, once what an earlier opening left behind is settled.
+fn compose(
+    engine: Arc<dyn Engine>,
+    config: &Config,
+    durability: Durability,
+    mut report: RecoveryReport,
+    started_ms: u64,
+) -> Result<MlPersistence> {
+    let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
+    let sweep = Stopwatch::start();
+    let swept = recovery::sweep(&records, records.engine().epoch())?;
+    report.jobs_requeued = swept.requeued;
+    report.jobs_discarded = swept.discarded;
+    report.jobs_cancelled = swept.cancelled;
+    // Values that a commit was to refer to and never did.
+    records.sweep_staged()?;
+    report.sweep_ms = sweep.elapsed().as_millis() as u64;
+    let jobs = Jobs::new(records.clone(), JobsOptions { durability });
+    let registry = Registry::new(records.clone()).with_durability(durability);
+    let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
+    report.ms = took_ms.saturating_sub(report.store_open_ms);
+    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report })))
+}

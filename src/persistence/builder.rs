@@ -1,0 +1,138 @@
+//! Settings of an opening, and the opening itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::{Clock, Ids};
+use crate::config::{Config, Durability};
+use crate::error::Result;
+
+use super::{MlPersistence, compose, open};
+
+/// Which store holds the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// sled in a folder, behind the journal. The default.
+    #[default]
+    Sled,
+    /// An ordered map that lives and dies with the process: for tests and as the reference for other engines.
+    Memory,
+}
+
+/// Settings for opening a store. Each has a safe default.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    engine: EngineKind,
+    folder: Option<PathBuf>,
+    durability: Durability,
+    memtable_bytes: Option<usize>,
+    cache_bytes: Option<usize>,
+    journal_retention_bytes: Option<u64>,
+    journal_max_bytes: Option<u64>,
+    sync_every_ms: Option<u64>,
+    sync_every_bytes: Option<usize>,
+    store_call_max_ms: Option<u64>,
+    clock: Option<Arc<dyn Clock>>,
+    ids: Option<Arc<Ids>>,
+}
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = Some($name);
+            self
+        }
+    )*};
+}
+
+impl Builder {
+    pub(super) fn new(engine: EngineKind, folder: Option<PathBuf>) -> Self {
+        Builder {
+            engine,
+            folder,
+            durability: Durability::default(),
+            memtable_bytes: None,
+            cache_bytes: None,
+            journal_retention_bytes: None,
+            journal_max_bytes: None,
+            sync_every_ms: None,
+            sync_every_bytes: None,
+            store_call_max_ms: None,
+            clock: None,
+            ids: None,
+        }
+    }
+
+    /// Which store holds the data. Default: [`EngineKind::Sled`].
+    #[must_use]
+    pub fn engine(mut self, engine: EngineKind) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// When commits return that do not say it themselves. Default: [`Durability::PowerLoss`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    settings! {
+        /// See [`Config::memtable_bytes`]. Default 32 MiB.
+        memtable_bytes: usize;
+        /// See [`Config::cache_bytes`]. Default 64 MiB.
+        cache_bytes: usize;
+        /// See [`Config::journal_retention_bytes`]. Default 256 MiB.
+        journal_retention_bytes: u64;
+        /// See [`Config::journal_max_bytes`]. Default 1 GiB.
+        journal_max_bytes: u64;
+        /// See [`Config::sync_every_ms`]. Default 50 ms.
+        sync_every_ms: u64;
+        /// See [`Config::sync_every_bytes`]. Default 1 MiB.
+        sync_every_bytes: usize;
+        /// See [`Config::store_call_max_ms`]. Default 60 s.
+        store_call_max_ms: u64;
+        /// Where time comes from. Default: the operating system.
+        clock: Arc<dyn Clock>;
+    }
+
+    /// Where identifiers and jitter come from. Default: the operating system's randomness. Made for one opening: a
+    /// second store opened with the same ones would give out the same identifiers.
+    #[must_use]
+    pub fn ids(mut self, ids: Ids) -> Self {
+        self.ids = Some(Arc::new(ids));
+        self
+    }
+
+    /// Opens the store: locks the folder, recovers, and composes.
+    ///
+    /// # Errors
+    /// `Invalid` naming a setting that could not work; `Unavailable` when another opener has the folder; `Unsupported`
+    /// for a newer format, or an engine that this build does not have; `Corrupt`; `Full`.
+    pub fn open(self) -> Result<MlPersistence> {
+        let config = self.config()?;
+        config.check()?;
+        let started_ms = config.clock.monotonic_ms();
+        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config)?;
+        report.epoch = engine.epoch().number;
+        config.ids.enter_epoch(report.epoch);
+        compose(engine, &config, self.durability, report, started_ms)
+    }
+
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::new()?;
+        macro_rules! apply {
+            ($($name:ident)*) => {$(
+                if let Some(setting) = &self.$name {
+                    config.$name = setting.clone();
+                }
+            )*};
+        }
+        apply!(memtable_bytes cache_bytes journal_retention_bytes journal_max_bytes sync_every_ms sync_every_bytes);
+        apply!(store_call_max_ms clock ids);
+        Ok(config)
+    }
+}

@@ -1,0 +1,60 @@
+//! From the choice of an engine to an open one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::local::LocalEngine;
+use crate::engine::local::disk::Disk;
+#[cfg(feature = "sled")]
+use crate::engine::local::disk::RealDisk;
+use crate::engine::local::opener::StoreOpener;
+use crate::engine::local::sim::SimDisk;
+use crate::engine::memory::MemoryOpener;
+#[cfg(feature = "sled")]
+use crate::engine::sled::SledOpener;
+use crate::error::{Error, Result};
+
+use super::{EngineKind, RecoveryReport};
+
+/// Opens the engine; the report says what that found, as far as the engine knows.
+pub(super) fn engine(
+    kind: EngineKind,
+    folder: Option<&Path>,
+    config: &Config,
+) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
+    match (kind, folder) {
+        (EngineKind::Memory, None) => {
+            // The journal of the ephemeral engine lies in memory, too, and nobody will ever replay it.
+            let config = Config { journal_retention_bytes: 0, ..config.clone() };
+            local(Arc::new(SimDisk::new()), Path::new("/memory"), &MemoryOpener::new(), &config)
+        }
+        (EngineKind::Memory, Some(folder)) => Err(Error::unsupported(format!(
+            "{}: the memory engine keeps nothing in a folder yet; open it without one",
+            folder.display()
+        ))),
+        #[cfg(feature = "sled")]
+        (EngineKind::Sled, Some(folder)) => local(Arc::new(RealDisk::new()), folder, &SledOpener, config),
+        #[cfg(not(feature = "sled"))]
+        (EngineKind::Sled, Some(_)) => Err(Error::unsupported("sled: this build was made without the feature sled")),
+        (EngineKind::Sled, None) => Err(Error::invalid("folder: sled keeps its data in one")),
+    }
+}
+
+fn local(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    opener: &dyn StoreOpener,
+    config: &Config,
+) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
+    let (engine, opened) = LocalEngine::open(disk, folder, opener, config)?;
+    let report = RecoveryReport {
+        replayed: opened.replayed,
+        rebuilt: opened.rebuilt,
+        store_open_ms: opened.store_open_ms,
+        replay_ms: opened.replay_ms,
+        ..RecoveryReport::default()
+    };
+    Ok((Arc::new(engine), report))
+}

@@ -1,0 +1,118 @@
+//! The job queue through exec.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Exec, folder};
+
+#[test]
+fn a_job_runs_from_enqueue_to_completion_and_its_token_is_over() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let enqueued = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "fit", "payload": null, "priority": 3}));
+    assert_eq!(enqueued["outcome"], "inserted");
+    let claims = exec.ok(json!({"op": "job.claim", "queues": ["other", "q"], "worker": "w", "lease_ms": 500}));
+    let (job, token) = (&claims[0]["job"], &claims[0]["token"]);
+    assert_eq!(claims.as_array().unwrap().len(), 1);
+    assert_eq!((&job["id"], &job["state"], &job["attempt"]), (&enqueued["job"], &json!("executing"), &json!(1)));
+    assert_eq!((&job["priority"], &job["lease_expires_at"], &job["worker"]), (&json!(3), &json!(1500), &json!("w")));
+    assert_eq!(exec.ok(json!({"op": "job.heartbeat", "token": token})), json!({"cancel_requested": false}));
+    assert_eq!(exec.ok(json!({"op": "job.progress", "token": token, "percent": 50, "checkpoint": [1]})), Value::Null);
+    let line = format!(r#"{{"op":"job.complete","token":{token},"result":{{"f1":0.910}}}}"#);
+    assert!(exec.say(&line).contains(r#""result":{"f1":0.910}"#));
+    assert_eq!(exec.refused(&line).0, "lease_lost");
+    assert_eq!(exec.refused(r#"{"op":"job.complete","token":"abc"}"#).0, "invalid");
+    let counts = exec.ok(json!({"op": "job.counts", "queue": "q"}));
+    assert_eq!((&counts["q"]["completed"], &counts["q"]["available"]), (&json!(1), &json!(0)));
+    assert_eq!(exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "wait_ms": 60000})), json!([]));
+    let attempts = exec.ok(json!({"op": "job.attempts", "job": enqueued["job"]}));
+    assert_eq!(attempts[0]["reason"], "completed");
+    let fields: Vec<&String> = job.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        [
+            "attempt",
+            "cancel_requested",
+            "checkpoint",
+            "crash_count",
+            "enqueued_at",
+            "error",
+            "finished_at",
+            "id",
+            "kind",
+            "lease_expires_at",
+            "max_attempts",
+            "max_crashes",
+            "payload",
+            "priority",
+            "progress",
+            "queue",
+            "reason",
+            "result",
+            "revision",
+            "run_at",
+            "started_at",
+            "state",
+            "target",
+            "unique_key",
+            "worker",
+        ]
+    );
+}
+
+#[test]
+fn a_job_claimed_before_a_kill_is_taken_back_with_a_crash_and_one_before_a_clean_end_without() {
+    let folder = folder();
+    let mut exec = Exec::start(folder.path(), &[]);
+    let job = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "fit"}))["job"].clone();
+    exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}));
+    exec.kill();
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["recovery"]["jobs_requeued"], 1);
+    let taken_back = exec.ok(json!({"op": "job.get", "job": job}));
+    assert_eq!((&taken_back["state"], &taken_back["crash_count"]), (&json!("available"), &json!(1)));
+    exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}));
+    assert_eq!(exec.finish(), (Some(0), String::new()));
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["recovery"]["jobs_requeued"], 0);
+    let released = exec.ok(json!({"op": "job.get", "job": job}));
+    assert_eq!((&released["state"], &released["crash_count"]), (&json!("available"), &json!(1)));
+    assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+}
+
+#[test]
+fn a_claim_that_waits_is_answered_by_an_enqueue_of_another_request() {
+    let mut exec = Exec::in_memory(&["--parallel", "2"]);
+    exec.send(r#"{"id":"claim","op":"job.claim","queues":["q"],"worker":"w","wait_ms":60000}"#);
+    exec.send(r#"{"id":"enqueue","op":"job.enqueue","queue":"q","kind":"fit"}"#);
+    let replies = [exec.read(), exec.read()];
+    let of = |id: &str| &replies.iter().find(|reply| reply["id"] == id).unwrap()["ok"];
+    assert_eq!(of("claim")[0]["job"]["id"], of("enqueue")["job"]);
+}
+
+#[test]
+fn bad_job_requests_are_invalid_and_name_the_field() {
+    let mut exec = Exec::in_memory(&[]);
+    for (line, names) in [
+        (r#"{"op":"job.enqueue","queue":"q"}"#, "kind"),
+        (r#"{"op":"job.enqueue","queue":"","kind":"k"}"#, "queue"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","priority":256}"#, "priority"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","run_at":1,"delay_ms":1}"#, "run_at"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"base":1}}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","job":"xyz"}"#, "job"),
+        (
+            r#"{"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"k"},{"queue":"q","kind":"k","id":1}]}"#,
+            "jobs[1].id",
+        ),
+        (r#"{"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"k"},{"queue":"q","kind":7}]}"#, "jobs[1].kind"),
+        (r#"{"op":"job.claim","queues":"q","worker":"w"}"#, "queues"),
+        (r#"{"op":"job.claim","queues":[],"worker":"w"}"#, "queues"),
+        (r#"{"op":"job.claim","queues":["q"],"worker":"w","wait_ms":60001}"#, "wait_ms"),
+        (r#"{"op":"job.claim","queues":["q"],"worker":"w","lease_ms":0}"#, "lease_ms"),
+        (r#"{"op":"job.list","state":"running"}"#, "state"),
+        (r#"{"op":"job.get","job":"ABC"}"#, "job"),
+    ] {
+        let (kind, message) = exec.refused(line);
+        assert!(kind == "invalid" && message.contains(names), "{line}: {kind}: {message}");
+    }
+    assert_eq!(exec.ok(json!({"op": "job.counts"})), json!({}));
+    assert_eq!(exec.refused(&json!({"op": "job.cancel", "job": "0".repeat(31) + "1"}).to_string()).0, "not_found");
+}

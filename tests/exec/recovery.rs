@@ -1,0 +1,87 @@
+//! Kills, reopenings, locks and repeatability.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Exec, folder};
+
+#[test]
+fn a_put_is_answered_and_still_there_after_a_kill() {
+    let folder = folder();
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["engine"], "sled");
+    assert_eq!(exec.ready["ready"]["recovery"]["epoch"], 1);
+    assert_eq!(
+        exec.say(r#"{"op":"kv.put","namespace":"models","key":"a","value":{"x":1}}"#),
+        r#"{"id":null,"ok":null}"#
+    );
+    assert_eq!(exec.say(r#"{"op":"kv.get","namespace":"models","key":"a"}"#), r#"{"id":null,"ok":{"value":{"x":1}}}"#);
+    exec.kill();
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ready["ready"]["recovery"]["epoch"], 2);
+    assert_eq!(exec.say(r#"{"op":"kv.get","namespace":"models","key":"a"}"#), r#"{"id":null,"ok":{"value":{"x":1}}}"#);
+    assert_eq!(exec.finish(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_power_loss_reply_shows_no_buffered_write_that_a_kill_takes_back() {
+    let folder = folder();
+    let mut exec = Exec::start(folder.path(), &[]);
+    exec.ok(json!({"op": "kv.put", "namespace": "n", "key": "k", "value": 1, "durability": "buffered"}));
+    assert_eq!(exec.ok(json!({"op": "kv.get", "namespace": "n", "key": "k"})), json!({"value": 1}));
+    exec.kill();
+    let mut exec = Exec::start(folder.path(), &[]);
+    assert_eq!(exec.ok(json!({"op": "kv.get", "namespace": "n", "key": "k"})), json!({"value": 1}));
+}
+
+#[test]
+fn a_folder_that_is_open_elsewhere_is_one_error_line_and_exit_code_1() {
+    let folder = folder();
+    let _first = Exec::start(folder.path(), &[]);
+    let mut second = Exec::start(folder.path(), &[]);
+    assert_eq!(second.ready["id"], Value::Null);
+    assert_eq!(second.ready["error"]["kind"], "unavailable");
+    let message = second.ready["error"]["message"].as_str().unwrap();
+    assert!(message.contains(folder.path().to_str().unwrap()), "{message}");
+    drop(second.input.take());
+    assert_eq!(second.finish(), (Some(1), String::new()));
+}
+
+/// A run over jobs, models and plain values: everything that ids, time and jitter have a part in.
+const SCRIPT: &[&str] = &[
+    r#"{"id":1,"op":"job.enqueue","queue":"q","kind":"fit","payload":{"depth":7.0}}"#,
+    r#"{"id":2,"op":"job.enqueue_batch","jobs":[{"queue":"q","kind":"a"},{"queue":"q","kind":"b","delay_ms":50}]}"#,
+    r#"{"id":3,"op":"job.claim","queues":["q"],"worker":"w","limit":1}"#,
+    r#"{"id":4,"op":"clock.advance","ms":70000}"#,
+    r#"{"id":5,"op":"job.claim","queues":["q"],"worker":"w","limit":10}"#,
+    r#"{"id":6,"op":"job.list"}"#,
+    r#"{"id":7,"op":"version.register","model":"m","metrics":{"f1":0.910},"artifact":{"base64":"AAEC"},"by":"ann"}"#,
+    r#"{"id":8,"op":"alias.set","model":"m","alias":"prod","version":1}"#,
+    r#"{"id":9,"op":"alias.history","model":"m"}"#,
+    r#"{"id":10,"op":"kv.put","namespace":"n","key":"k","value":[1.0]}"#,
+    r#"{"id":11,"op":"store.cursor"}"#,
+    r#"{"id":12,"op":"store.digest"}"#,
+    r#"{"id":13,"op":"store.verify"}"#,
+];
+
+#[test]
+fn the_same_input_under_seed_and_manual_clock_gives_the_same_bytes_and_ids_do_not_repeat_after_reopening() {
+    let arguments = ["--seed", "7", "--clock", "manual", "--now", "1000000"];
+    let run = |folder: &Path| {
+        let mut exec = Exec::start(folder, &arguments);
+        let mut said = vec![exec.ready.to_string()];
+        said.extend(SCRIPT.iter().map(|line| exec.say(line)));
+        assert_eq!(exec.finish(), (Some(0), String::new()));
+        said
+    };
+    let (one, other) = (folder(), folder());
+    let first = run(one.path());
+    let second_opening = run(one.path());
+    assert_eq!(first, run(other.path()));
+    assert_eq!(second_opening, run(other.path()));
+    let enqueued = |said: &[String]| serde_json::from_str::<Value>(&said[1]).unwrap()["ok"]["job"].clone();
+    assert!(enqueued(&first).is_string());
+    assert_ne!(enqueued(&first), enqueued(&second_opening));
+    assert!(first[13].contains(r#""violations":[]"#), "{}", first[13]);
+}
