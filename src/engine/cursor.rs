@@ -31,13 +31,8 @@ impl Cursor {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 40] {
         let mut bytes = [0u8; 40];
-        let fields = [
-            (self.lineage >> 64) as u64,
-            self.lineage as u64,
-            self.epoch.number,
-            self.epoch.id,
-            self.sequence,
-        ];
+        let fields =
+            [(self.lineage >> 64) as u64, self.lineage as u64, self.epoch.number, self.epoch.id, self.sequence];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_be_bytes());
         }

@@ -82,11 +82,7 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// # Errors
     /// The body's own; `Invalid` past a limit or for an engine call inside the body; `Full`; `Closed`;
     /// `CommitUnknown` when the write or sync that held this very commit failed.
-    fn transact(
-        &self,
-        options: &TxnOptions,
-        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
-    ) -> Result<Committed>;
+    fn transact(&self, options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed>;
 
     /// Runs `body` on reads that all come from one point in time. The body may run more than once.
     ///
@@ -268,7 +264,9 @@ impl KeyRange {
             (Bound::Unbounded, _) => false,
             (_, Bound::Unbounded) => false,
             (Bound::Included(start), Bound::Included(end)) => start > end,
-            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
+            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+                start >= end
+            }
         }
     }
 
