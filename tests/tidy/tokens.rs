@@ -6,7 +6,8 @@
 /// One word of code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// A name, a mark such as `::`, or `""` in place of any literal text.
+    /// A name, a mark such as `::`, or a literal text behind one `"`, so that it equals no name. A raw string's
+    /// is left out, and of an escaped character only the backslash stays.
     pub text: String,
     /// Counted from 1.
     pub line: usize,
@@ -19,7 +20,8 @@ pub fn tokens(source: &str) -> Vec<Token> {
     lexer.found
 }
 
-/// The words outside of what `#[cfg(test)]` stands before, and the names of the modules declared under it.
+/// The words outside of what `#[cfg(test)]` stands before, and the modules declared under it: each by its name, or by
+/// the file that `#[path]` gives it.
 pub fn without_tests(all: &[Token]) -> (Vec<Token>, Vec<String>) {
     let (mut kept, mut modules) = (Vec::new(), Vec::new());
     let mut at = 0;
@@ -30,14 +32,18 @@ pub fn without_tests(all: &[Token]) -> (Vec<Token>, Vec<String>) {
             continue;
         }
         // Other attributes of the same item follow; then the item itself.
+        let mut file = None;
         while word(all, at) == "#" {
+            if word(all, at + 2) == "path" {
+                file = Some(word(all, at + 4).trim_start_matches('"').to_owned());
+            }
             at = after_group(all, at + 1);
         }
         let end = after_item(all, at);
         if let Some(keyword) = (at..end).find(|&i| word(all, i) == "mod")
             && word(all, keyword + 2) == ";"
         {
-            modules.push(word(all, keyword + 1).to_owned());
+            modules.push(file.unwrap_or_else(|| word(all, keyword + 1).to_owned()));
         }
         at = end;
     }
@@ -179,14 +185,16 @@ impl Lexer {
 
     fn text(&mut self) {
         let line = self.line;
+        let mut text = "\"".to_owned();
         self.advance(1);
         while let Some(c) = self.peek(0) {
             self.advance(if c == '\\' { 2 } else { 1 });
             if c == '"' {
                 break;
             }
+            text.push(c);
         }
-        self.push("\"\"".to_owned(), line);
+        self.push(text, line);
     }
 
     /// A character literal, or the quote of a lifetime.
@@ -217,7 +225,7 @@ impl Lexer {
                 self.advance(1);
             }
             self.advance(hashes + 1);
-            self.push("\"\"".to_owned(), line);
+            self.push("\"".to_owned(), line);
         } else if raw && hashes == 1 {
             // A raw name, `r#type`: the hash goes, the name follows.
             self.advance(1);
