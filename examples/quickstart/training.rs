@@ -16,6 +16,7 @@ use linfa_logistic::{FittedLogisticRegression, LogisticRegression};
 use linfa_trees::{DecisionTree, SplitQuality};
 use ndarray::{Array1, Array2, Axis};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// What the quickstart can fail with; the text goes to the job as its error.
@@ -123,6 +124,17 @@ impl Algorithm {
             Algorithm::RandomForest { .. } => "random forest",
             Algorithm::LogisticRegression { .. } => "logistic regression",
             Algorithm::NaiveBayes { .. } => "naive Bayes",
+        }
+    }
+
+    /// Its hyper-parameters by name, as the registry keeps them.
+    pub fn hyperparams(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(mut fields)) => match fields.remove("hyperparams") {
+                Some(Value::Object(hyperparams)) => hyperparams,
+                _ => Map::new(),
+            },
+            _ => Map::new(),
         }
     }
 
