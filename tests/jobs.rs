@@ -3,6 +3,8 @@
 //! After each test, and after each step of the random walk, the whole queue is verified: index entries and counters
 //! against the jobs, executing jobs against their leases.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its failure, in a helper too")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! The registry on a real engine and a real folder: threads, reopening, and the same answers as before.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its failure, in its helpers too")]
+
 use std::path::Path;
 use std::sync::Arc;
 
-use ml_persistence::engine::Engine;
 use ml_persistence::engine::local::LocalEngine;
 use ml_persistence::engine::local::disk::RealDisk;
 use ml_persistence::engine::local::opener::StoreOpener;

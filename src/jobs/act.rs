@@ -105,10 +105,10 @@ pub(crate) fn cancel(txn: &mut Transaction<'_>, id: JobId, past: Option<(u64, u6
 /// Brings a finished job back.
 pub(crate) fn retry(txn: &mut Transaction<'_>, id: JobId) -> Result<Pair> {
     let pair = existing(txn, id)?;
-    if let (Some(key), true) = (&pair.body.unique_key, pair.head.state.is_terminal()) {
-        if let Some(holder) = holder(txn, &pair.body.queue, key)? {
-            return Err(Error::conflict(format!("job {id}: its unique_key {key:?} is held by job {holder}")));
-        }
+    if let (Some(key), true) = (&pair.body.unique_key, pair.head.state.is_terminal())
+        && let Some(holder) = holder(txn, &pair.body.queue, key)?
+    {
+        return Err(Error::conflict(format!("job {id}: its unique_key {key:?} is held by job {holder}")));
     }
     let now = txn.now_ms();
     apply(txn, &pair, &Event::Retry { now })

@@ -45,6 +45,9 @@ mod token;
 mod transition;
 mod txn;
 
+#[cfg(test)]
+mod lean_tests;
+
 use std::sync::Arc;
 
 use crate::config::Durability;

@@ -227,10 +227,10 @@ impl Line {
 fn next_of(view: &View<'_>, lines: &mut [Line]) -> Result<Option<Entry>> {
     let mut oldest: Option<(u64, usize)> = None;
     for (place, line) in lines.iter_mut().enumerate() {
-        if let Some(sequence) = line.head(view)? {
-            if oldest.is_none_or(|(least, _)| sequence < least) {
-                oldest = Some((sequence, place));
-            }
+        if let Some(sequence) = line.head(view)?
+            && oldest.is_none_or(|(least, _)| sequence < least)
+        {
+            oldest = Some((sequence, place));
         }
     }
     Ok(oldest.and_then(|(_, place)| lines.get_mut(place)).and_then(|line| line.read.pop_front()))

@@ -39,30 +39,40 @@ pub(super) struct ApplierSignal {
 struct State {
     awake: bool,
     stop: bool,
+    /// Counts the occasions to look again.
+    steps: u64,
     /// When the store call in hand began.
     inside: Option<Stopwatch>,
 }
 
 impl ApplierSignal {
     pub(super) fn wake(&self) {
-        let mut state = self.state.lock();
-        state.awake = true;
+        self.state.lock().awake = true;
         self.wake.notify_one();
+    }
+
+    /// Lets everybody who waits for the applier look again: a table is done, or the engine closed.
+    pub(super) fn look_again(&self) {
+        self.state.lock().steps += 1;
         self.progress.notify_all();
     }
 
-    fn progressed(&self) {
-        // Under the lock, so that nobody looks before and sleeps after.
-        let _looking = self.state.lock();
-        self.progress.notify_all();
+    fn steps(&self) -> u64 {
+        self.state.lock().steps
+    }
+
+    fn wait_for_step_after(&self, seen: u64) {
+        let mut state = self.state.lock();
+        while state.steps == seen {
+            self.progress.wait(&mut state);
+        }
     }
 
     /// Ends the applier after the chunk in hand.
     pub(super) fn stop(&self) {
-        let mut state = self.state.lock();
-        state.stop = true;
+        self.state.lock().stop = true;
         self.wake.notify_one();
-        self.progress.notify_all();
+        self.look_again();
     }
 
     fn stopped(&self) -> bool {
@@ -118,6 +128,7 @@ impl Core {
             return Err(Error::internal("the applier was given a table that the journal does not hold"));
         }
         let took = Stopwatch::start();
+        self.memtables.wait_for_views(frozen.table.id);
         // From here on the store may hold what views older than this table must not see.
         self.applying.store(frozen.table.id, Ordering::SeqCst);
         self.keeper.watch();
@@ -144,23 +155,24 @@ impl Core {
         self.admission.drained(frozen.table.bytes(), took.elapsed());
         self.keeper.tidy();
         self.freeze_if_due(&mut self.pipeline.lock());
-        self.applier.progressed();
+        self.applier.look_again();
         Ok(true)
     }
 
-    /// Waits until the store holds every batch up to `sequence`, or both tables are empty.
-    pub(super) fn wait_applied(&self, sequence: u64) -> Result<()> {
-        let mut state = self.applier.state.lock();
+    /// Has the memtable moved to the store until that holds every batch up to `sequence`, or both tables are empty.
+    pub(super) fn apply_up_to(&self, sequence: u64) -> Result<()> {
         loop {
+            let seen = self.applier.steps();
             self.check_open()?;
-            let applied = self.checkpoint.load(Ordering::Acquire) >= sequence;
-            if applied || (self.memtables.frozen().is_none() && self.memtables.active().is_empty()) {
-                return Ok(());
-            }
-            if state.stop {
+            if self.applier.stopped() {
                 return Err(Error::closed("the engine is closing"));
             }
-            self.applier.progress.wait(&mut state);
+            // A table that was frozen in the middle of a batch stops short of it, so one round may not be enough.
+            let applied = self.checkpoint.load(Ordering::Acquire) >= sequence;
+            if applied || !self.ask_for_checkpoint() {
+                return Ok(());
+            }
+            self.applier.wait_for_step_after(seen);
         }
     }
 }

@@ -162,6 +162,7 @@ impl Core {
         self.closed.store(true, Ordering::Release);
         self.signals.wake_all();
         self.applier.wake();
+        self.applier.look_again();
         self.admission.wake_all();
     }
 

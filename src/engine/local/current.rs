@@ -52,9 +52,8 @@ impl Current {
         if fields.next() != Some("ml-persistence") {
             return Err(damaged("not a file of ml-persistence"));
         }
-        let mut field = |name: &str| {
-            fields.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned)
-        };
+        let mut field =
+            |name: &str| fields.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
         // The format comes before the checksum: a newer one may be checked in another way.
         let format: u32 =
             field("format").and_then(|text| text.parse().ok()).ok_or_else(|| damaged("no format line"))?;

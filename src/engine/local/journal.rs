@@ -238,8 +238,10 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> Result<()> {
-        let spare =
-            self.spares.pop_front().ok_or_else(|| Error::internal("journal: a batch was sealed without room for it"))?;
+        let spare = self
+            .spares
+            .pop_front()
+            .ok_or_else(|| Error::internal("journal: a batch was sealed without room for it"))?;
         let header = SegmentHeader {
             identity: self.identity,
             id: spare.id,
@@ -266,10 +268,7 @@ impl Journal {
 
     /// Room for frames, before anything was placed.
     pub(super) fn room(&self) -> Room {
-        Room {
-            left: self.current.bytes - self.current.offset,
-            spare: self.spares.back().map(Prepared::capacity),
-        }
+        Room { left: self.current.bytes - self.current.offset, spare: self.spares.back().map(Prepared::capacity) }
     }
 
     /// Bytes on disk.

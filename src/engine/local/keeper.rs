@@ -126,14 +126,6 @@ impl Core {
         None
     }
 
-    /// Has the memtable moved to the store, so that its segments can go. Answers whether there is anything to move.
-    fn ask_for_checkpoint(&self) -> bool {
-        let mut pipeline = self.pipeline.lock();
-        pipeline.freeze_wanted = true;
-        self.freeze_if_due(&mut pipeline);
-        pipeline.freeze_wanted || self.memtables.frozen().is_some()
-    }
-
     /// Removes the files of segments that were given up.
     fn tidy(&self) {
         let checkpoint = self.checkpoint.load(Ordering::Acquire);

@@ -40,13 +40,10 @@ impl Mark {
             let (generation, rest) = rest.split_first_chunk::<8>()?;
             let (applied, rest) = rest.split_first_chunk::<8>()?;
             let crc: [u8; 4] = rest.try_into().ok()?;
-            let sound = *version == VERSION.to_le_bytes()
-                && crc == crc32c::crc32c(bytes.get(..BYTES - 4)?).to_le_bytes();
+            let sound =
+                *version == VERSION.to_le_bytes() && crc == crc32c::crc32c(bytes.get(..BYTES - 4)?).to_le_bytes();
             sound.then_some(Mark {
-                identity: Identity {
-                    uuid: u128::from_le_bytes(*uuid),
-                    generation: u64::from_le_bytes(*generation),
-                },
+                identity: Identity { uuid: u128::from_le_bytes(*uuid), generation: u64::from_le_bytes(*generation) },
                 applied: u64::from_le_bytes(*applied),
             })
         })();

@@ -7,14 +7,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::batch::PerTree;
+use crate::clock::Stopwatch;
 use crate::engine::{Direction, KeyRange, Tree, Value};
 
 /// Memory of an entry beside its key and value: map node share, chain, reference counts.
 const ENTRY_OVERHEAD: usize = 96;
+
+/// How long the applier waits for views that it would invalidate.
+const VIEW_GRACE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]
 struct Version {
@@ -84,10 +89,7 @@ impl Memtable {
         limit: usize,
     ) -> Vec<(Vec<u8>, Option<Value>)> {
         let map = self.map.read();
-        let entries = map
-            .tree(tree)
-            .range::<[u8], _>(range.bounds())
-            .map(|(key, chain)| (key, chain.at(version)));
+        let entries = map.tree(tree).range::<[u8], _>(range.bounds()).map(|(key, chain)| (key, chain.at(version)));
         let known = |(key, version): (&Box<[u8]>, Option<&Version>)| {
             version.map(|version| (key.to_vec(), version.value.clone()))
         };
@@ -164,8 +166,25 @@ struct Tables {
 #[derive(Debug)]
 pub(super) struct Memtables {
     tables: RwLock<Tables>,
-    /// Versions of open views, with how many there are of each.
-    views: Mutex<BTreeMap<u64, usize>>,
+    views: Mutex<Views>,
+    /// A view was closed.
+    view_closed: Condvar,
+}
+
+/// Open views, counted by what the tables and the applier ask about.
+#[derive(Debug, Default)]
+struct Views {
+    by_version: BTreeMap<u64, usize>,
+    by_active_table: BTreeMap<u64, usize>,
+}
+
+fn count_down(counts: &mut BTreeMap<u64, usize>, key: u64) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
 }
 
 /// The tables as they stood at one version. While it lives, what it sees is kept.
@@ -182,6 +201,7 @@ impl Memtables {
         Memtables {
             tables: RwLock::new(Tables { active: Arc::new(Memtable::new(1)), frozen: None, visible: (0, 0) }),
             views: Mutex::default(),
+            view_closed: Condvar::new(),
         }
     }
 
@@ -200,7 +220,11 @@ impl Memtables {
         // The view is registered while publishing is kept out, so no version that it needs can go in between.
         let tables = self.tables.read();
         let (version, _) = tables.visible;
-        *self.views.lock().entry(version).or_default() += 1;
+        {
+            let mut views = self.views.lock();
+            *views.by_version.entry(version).or_default() += 1;
+            *views.by_active_table.entry(tables.active.id).or_default() += 1;
+        }
         MemView {
             owner: self,
             version,
@@ -218,7 +242,7 @@ impl Memtables {
     ) {
         let mut tables = self.tables.write();
         let views = self.views.lock();
-        let needed = |from: u64, below: u64| views.range(from..below).next().is_some();
+        let needed = |from: u64, below: u64| views.by_version.range(from..below).next().is_some();
         let mut map = tables.active.map.write();
         let mut bytes = tables.active.bytes() as isize;
         for (tree, key, value, number) in writes {
@@ -264,6 +288,17 @@ impl Memtables {
         true
     }
 
+    /// Gives views that were opened while `table` was active a while to end, before the store is changed under them.
+    /// One that stays longer has to start over; without this a busy applier could make every view do so.
+    pub(super) fn wait_for_views(&self, table: u64) {
+        let waiting = Stopwatch::start();
+        let mut views = self.views.lock();
+        while views.by_active_table.range(..=table).next().is_some() {
+            let Some(left) = VIEW_GRACE.checked_sub(waiting.elapsed()) else { return };
+            self.view_closed.wait_for(&mut views, left);
+        }
+    }
+
     pub(super) fn frozen(&self) -> Option<Frozen> {
         self.tables.read().frozen.clone()
     }
@@ -291,12 +326,9 @@ impl Memtables {
 impl Drop for MemView<'_> {
     fn drop(&mut self) {
         let mut views = self.owner.views.lock();
-        if let Some(count) = views.get_mut(&self.version) {
-            *count -= 1;
-            if *count == 0 {
-                views.remove(&self.version);
-            }
-        }
+        count_down(&mut views.by_version, self.version);
+        count_down(&mut views.by_active_table, self.active.id);
+        self.owner.view_closed.notify_one();
     }
 }
 

@@ -134,11 +134,7 @@ impl Reader for LocalEngine {
 }
 
 impl Engine for LocalEngine {
-    fn transact(
-        &self,
-        options: &TxnOptions,
-        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
-    ) -> Result<Committed> {
+    fn transact(&self, options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed> {
         self.core.run(options, body)
     }
 
@@ -155,13 +151,7 @@ impl Engine for LocalEngine {
     fn checkpoint(&self) -> Result<()> {
         txn::check_outside_body()?;
         self.core.sync_returned()?;
-        let durable = self.core.durable.load(Ordering::Acquire);
-        {
-            let mut pipeline = self.core.pipeline.lock();
-            pipeline.freeze_wanted = true;
-            self.core.freeze_if_due(&mut pipeline);
-        }
-        self.core.wait_applied(durable)
+        self.core.apply_up_to(self.core.durable.load(Ordering::Acquire))
     }
 
     fn cursor(&self) -> Cursor {

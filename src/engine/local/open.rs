@@ -70,12 +70,7 @@ struct Folders {
     store: PathBuf,
 }
 
-pub(super) fn open(
-    disk: Arc<dyn Disk>,
-    folder: &Path,
-    opener: &dyn StoreOpener,
-    config: &Config,
-) -> Result<Opened> {
+pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener, config: &Config) -> Result<Opened> {
     config.check()?;
     disk.create_dir(folder)?;
     if let Some(parent) = folder.parent() {
@@ -110,8 +105,7 @@ pub(super) fn open(
     let memtables = Memtables::new();
     // The identifiers that a segment is salted with never show, so they stay out of a seeded sequence.
     let salts = Ids::random()?;
-    let (journal, end, replayed) =
-        refill(Arc::clone(&disk), &folders, &salts, current.identity, &base, &memtables)?;
+    let (journal, end, replayed) = refill(Arc::clone(&disk), &folders, &salts, current.identity, &base, &memtables)?;
     let (entry, lineage) = next_epoch(&*store, &memtables, config, current.identity, end)?;
     let report = OpenReport {
         created,

@@ -316,10 +316,7 @@ impl Core {
 
     /// Seals the open batch, makes it durable and visible, then decides with `hand_over` who seals next. Answers the
     /// waiters to be woken, and how they fared.
-    fn write_batch(
-        &self,
-        hand_over: impl FnOnce(&mut Pipeline) -> Option<Arc<Waiter>>,
-    ) -> (Vec<Arc<Waiter>>, u8) {
+    fn write_batch(&self, hand_over: impl FnOnce(&mut Pipeline) -> Option<Arc<Waiter>>) -> (Vec<Arc<Waiter>>, u8) {
         let batch = {
             let mut pipeline = self.pipeline.lock();
             let sequence = pipeline.open.sequence;
@@ -403,6 +400,14 @@ impl Core {
                 pipeline.freeze_wanted = false;
             }
         }
+    }
+
+    /// Asks for the memtable to be moved to the store. Answers whether there is anything to move.
+    pub(super) fn ask_for_checkpoint(&self) -> bool {
+        let mut pipeline = self.pipeline.lock();
+        pipeline.freeze_wanted = true;
+        self.freeze_if_due(&mut pipeline);
+        pipeline.freeze_wanted || self.memtables.frozen().is_some()
     }
 
     /// Makes every commit that returned durable.

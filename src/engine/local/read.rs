@@ -11,9 +11,7 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::memtable::{MemView, in_direction};
 use super::txn::check_outside_body;
-use crate::engine::{
-    Direction, GET_MANY_MAX, KeyRange, Page, Reader, Tree, Value, check_key, check_limit,
-};
+use crate::engine::{Direction, GET_MANY_MAX, KeyRange, Page, Reader, Tree, Value, check_key, check_limit};
 use crate::error::{Error, Result};
 
 /// Read from the memtables beyond the page's limit, so that tombstones do not leave every page short.
@@ -60,10 +58,8 @@ impl Core {
         check_outside_body()?;
         loop {
             self.check_open()?;
-            let reader = ViewReader {
-                view: View { core: self, memory: self.memtables.view() },
-                moved_on: Cell::new(false),
-            };
+            let reader =
+                ViewReader { view: View { core: self, memory: self.memtables.view() }, moved_on: Cell::new(false) };
             let outcome = body(&reader);
             // What a body made of a view that moved on is nobody's answer, an error least of all.
             if !reader.moved_on.get() {

@@ -162,10 +162,7 @@ impl Survey {
                 continue;
             }
             if expected_chain.is_some_and(|chain| chain != header.chain) {
-                return Err(Error::corrupt(format!(
-                    "{}: does not continue the segment before it",
-                    path.display()
-                )));
+                return Err(Error::corrupt(format!("{}: does not continue the segment before it", path.display())));
             }
             if header.first_sequence == base + 1 {
                 replay.chain = header.chain;
@@ -195,12 +192,7 @@ impl Survey {
     }
 
     /// Walks one segment up to where the next one takes over.
-    fn walk(
-        &self,
-        disk: &dyn Disk,
-        place: usize,
-        mut each: impl FnMut(u64, u32, u64, (u64, &[u8])),
-    ) -> Result<Walked> {
+    fn walk(&self, disk: &dyn Disk, place: usize, mut each: impl FnMut(u64, u32, u64, (u64, &[u8]))) -> Result<Walked> {
         let (header, path) = self.segments.get(place).ok_or_else(|| Error::internal("journal: no such segment"))?;
         let next_first = self.segments.get(place + 1).map(|(next, _)| next.first_sequence);
         let bytes = read_file(disk, path, u64::MAX)?;

@@ -9,8 +9,8 @@ use super::core::Core;
 use super::pipeline::{Depends, Pipeline};
 use super::{TXN_BYTES_MAX, TXN_WRITES_MAX};
 use crate::clock::Stopwatch;
-use crate::engine::{Committed, Tree, Txn, TxnOptions, VALUE_BYTES_MAX, Value, check_key, counter_value, read_counter};
 use crate::config::Durability;
+use crate::engine::{Committed, Tree, Txn, TxnOptions, VALUE_BYTES_MAX, Value, check_key, counter_value, read_counter};
 use crate::error::{Error, Result};
 
 /// A body that takes longer than this holds everybody up and is counted.

@@ -22,6 +22,7 @@ fn equal_bytes_are_stored_once_and_freed_with_the_last_version_that_holds_them()
     assert_eq!(first.artifact.unwrap().bytes, 100_000);
     register("a", &bytes);
     register("b", &bytes);
+    assert!(room.engine.last_writes().keys().all(|(tree, _)| *tree != Tree::Blob), "held bytes are not written again");
     assert_eq!(room.engine.entries(Tree::Blob).len(), pieces);
     register("b", b"small");
     assert_eq!(room.engine.entries(Tree::Records).len(), 4);

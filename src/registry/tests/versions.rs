@@ -76,11 +76,13 @@ fn sixteen_threads_get_dense_and_unique_numbers() {
 fn a_deleted_number_is_not_given_out_again() {
     let room = Room::new();
     room.register("m");
+    room.clock.advance(5);
     room.register("m");
+    assert_eq!((room.model("m").created_at, room.model("m").updated_at), (1_000, 1_005));
     room.clock.advance(5);
     room.registry.delete_version("m", 2, &any()).unwrap();
     let model = room.model("m");
-    assert_eq!((model.last_version, model.versions, model.active_version, model.updated_at), (2, 1, None, 1_005));
+    assert_eq!((model.last_version, model.versions, model.active_version, model.updated_at), (2, 1, None, 1_010));
     assert_eq!(room.registry.get("m", 2).unwrap(), None);
     assert_eq!(kind(room.registry.delete_version("m", 2, &any())), ErrorKind::NotFound);
     assert_eq!(room.registry.register_version("m", NewVersion::new().parent_version(2)).unwrap().version, 3);

@@ -1,0 +1,134 @@
+//! What each step writes, and that bodies may run twice: on the test engine, which runs every body twice and compares.
+
+use super::pair::Pair;
+use super::*;
+use crate::clock::ManualClock;
+use crate::engine::Tree;
+use crate::json::Json;
+use crate::keys;
+use crate::record::testing::{TestEngine, store};
+
+fn queue() -> (Arc<TestEngine>, Jobs) {
+    let (engine, store) = store();
+    (engine, Jobs::new(store, JobsOptions::default()))
+}
+
+/// Keys of `jobs` that the last commit wrote.
+fn written(engine: &TestEngine) -> Vec<Vec<u8>> {
+    engine.last_writes().keys().filter(|(tree, _)| *tree == Tree::Jobs).map(|(_, key)| key.clone()).collect()
+}
+
+#[test]
+fn the_payload_is_written_at_enqueue_and_again_only_with_a_result() {
+    let (engine, jobs) = queue();
+    let large = serde_json::json!("x".repeat(100_000));
+    let id = jobs.enqueue(NewJob::new("q", "k").payload(large).backoff(Backoff::fixed(0))).unwrap().job;
+    let (body, head) = (vec![keys::job(id.0)], vec![keys::claim(id.0)]);
+    assert_eq!(written(&engine), body, "an enqueue writes one value");
+    let claim = || jobs.claim(&["q"], 1).unwrap().remove(0).into_parts().1;
+
+    let token = claim();
+    assert_eq!(written(&engine), head);
+    jobs.heartbeat(&token, None).unwrap();
+    assert_eq!(written(&engine), head);
+    jobs.progress(&token, Some(3), None).unwrap();
+    assert_eq!(written(&engine), head);
+    jobs.release(&token).unwrap();
+    assert_eq!(written(&engine), head);
+    jobs.fail(&claim(), None, None).unwrap();
+    assert_eq!(written(&engine), head);
+    let token = claim();
+    jobs.cancel(id).unwrap();
+    assert_eq!(written(&engine), head);
+    jobs.complete(&token, Some(Json::null())).unwrap();
+    assert_eq!(written(&engine), [body, head].concat());
+}
+
+#[test]
+fn an_enqueue_writes_nothing_when_the_job_exists() {
+    let (engine, jobs) = queue();
+    let new = || NewJob::new("q", "k").unique_key("u");
+    jobs.enqueue(new()).unwrap();
+    jobs.enqueue(new()).unwrap();
+    assert!(engine.last_writes().is_empty());
+}
+
+#[test]
+fn a_job_that_cannot_be_read_stops_neither_a_claim_nor_the_sweep() {
+    let (engine, jobs) = queue();
+    let first = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let second = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    engine.plant(Tree::Jobs, &keys::job(first.0), Some(b"damaged"));
+    let lease = jobs.claim(&["q"], 1).unwrap().remove(0);
+    assert_eq!(lease.job().id, second);
+    assert!(jobs.claim(&["q"], 1).unwrap().is_empty());
+
+    let third = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let (_, token) = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts();
+    assert_eq!(token.job(), third);
+    engine.plant(Tree::Jobs, &keys::claim(second.0), Some(b"damaged"));
+    let later = Epoch { number: 9, id: 9 };
+    let report = recovery::sweep(&jobs.shared.store, later).unwrap();
+    assert_eq!((report.requeued, report.unreadable), (1, 1));
+    drop(lease.into_parts());
+}
+
+#[test]
+fn a_lease_that_memory_has_lost_is_taken_back_after_a_full_lease() {
+    let (_engine, store) = store();
+    let clock = ManualClock::at(5_000);
+    let store =
+        RecordStore::new(Arc::clone(store.engine()), Arc::new(clock.clone()), Arc::new(crate::clock::Ids::seeded(2)));
+    let forgetful = Jobs::new(store.clone(), JobsOptions::default());
+    let id = forgetful.enqueue(NewJob::new("q", "k").lease_ms(100)).unwrap().job;
+    drop(forgetful.claim(&["q"], 1).unwrap().remove(0).into_parts());
+    let jobs = Jobs::new(store, JobsOptions::default());
+    clock.advance(1_000);
+    assert_eq!(jobs.maintain().unwrap().taken_back, 0);
+    clock.advance(100);
+    assert_eq!(jobs.maintain().unwrap().taken_back, 1);
+    assert_eq!(jobs.get(id).unwrap().unwrap().crash_count, 1);
+}
+
+#[test]
+fn a_take_back_never_beats_a_heartbeat_that_came_between() {
+    let (_engine, store) = store();
+    let clock = ManualClock::at(5_000);
+    let store =
+        RecordStore::new(Arc::clone(store.engine()), Arc::new(clock.clone()), Arc::new(crate::clock::Ids::seeded(2)));
+    let jobs = Jobs::new(store.clone(), JobsOptions::default());
+    let id = jobs.enqueue(NewJob::new("q", "k").lease_ms(100)).unwrap().job;
+    let (_, token) = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts();
+    clock.advance(100);
+    // Committed, and its note in memory not yet made.
+    store.transact(Durability::PowerLoss, |txn| act::heartbeat(txn, &token, None)).unwrap();
+    assert_eq!(jobs.maintain().unwrap().taken_back, 0);
+    assert!(jobs.cancel(id).unwrap().cancel_requested);
+    assert!(jobs.heartbeat(&token, None).unwrap());
+    clock.advance(100);
+    assert_eq!(jobs.maintain().unwrap().taken_back, 1);
+}
+
+/// The stored form of both parts: these bytes are on disks. A change needs a new schema version, not new bytes here.
+#[test]
+fn stored_jobs_keep_their_bytes() {
+    let (engine, jobs) = queue();
+    let new = NewJob::new("q", "k").id(JobId(1)).payload(serde_json::json!({"a": 1})).unique_key("u").timeout_ms(9);
+    jobs.enqueue(new).unwrap();
+    let (_, token) = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts();
+    jobs.fail(&token, Some("e"), Some(7)).unwrap();
+    // Without the trailing checksum: behind it, the CRC of any content is the same.
+    let content = |bytes: &[u8]| (bytes.len(), crc32c::crc32c(&bytes[..bytes.len() - 4]));
+    let stored: Vec<(usize, u32)> = engine.entries(Tree::Jobs).iter().map(|(_, bytes)| content(bytes)).collect();
+    assert_eq!(stored, [(155, 4_273_768_166), (113, 1_750_120_150)]);
+    let index = engine.entries(Tree::Index);
+    let index: Vec<&[u8]> = index.iter().map(|(key, _)| key.strip_suffix(b"\0 ").unwrap_or(key)).collect();
+    let id = "00000000000000000000000000000001";
+    let due = format!("\0\0\0\x02q\0\0\0\0\0\0\0\0\x03?\0\0\0\0\0\0\0\x01{id}");
+    let due = due.replace('?', "\u{ef}").chars().map(|byte| byte as u8).collect::<Vec<_>>();
+    let state = format!("\0\0\0\x04q\0\0\x04\0\0\0\0\0\0\0\x01k\0\0{id}");
+    let order = format!("\0\0\0\x05\0\0\0\0\0\0\0\x01k\0\0{id}");
+    assert_eq!(index, [&due[..], state.as_bytes(), order.as_bytes(), b"\0\0\0\x07q\0\0u\0\0"]);
+    let pair = jobs.shared.store.read(|view| view.get::<Pair>(&keys::job(1))).unwrap().unwrap();
+    assert_eq!(pair.head.run_at, 1_007);
+}
