@@ -415,6 +415,21 @@ fn a_sweep_over_more_jobs_than_one_step_takes_back_each_exactly_once() {
 }
 
 #[test]
+fn a_sweep_leaves_the_leases_of_its_own_opening_alone_and_a_copys_opening_is_another() {
+    let rig = Rig::new();
+    let id = rig.enqueue(job());
+    let (_, token) = rig.claim_one();
+    let mut epoch = rig.store().engine().epoch();
+    assert_eq!(recovery::sweep(rig.store(), epoch).unwrap(), SweepReport::default());
+    assert!(!rig.jobs().heartbeat(&token, None).unwrap());
+    // The same number, as a copy of the folder would count on; only the id tells them apart.
+    epoch.id ^= 1;
+    assert_eq!(recovery::sweep(rig.store(), epoch).unwrap(), sweep_report(1, 0, 0));
+    assert_eq!(rig.get(id).state, State::Available);
+    assert_eq!(kind_of(rig.jobs().heartbeat(&token, None)), ErrorKind::LeaseLost);
+}
+
+#[test]
 fn a_clean_close_releases_leases_without_a_crash() {
     let mut rig = Rig::new();
     let id = rig.enqueue(job());
