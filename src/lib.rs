@@ -20,4 +20,4 @@ pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
 pub use record::{Record, RecordStore, Schema, Transaction, View};
-pub use registry::{NewModel, NewVersion, Registry, RegistryTxn};
+pub use registry::{Model, NewModel, NewVersion, Registry, RegistryTxn, Version};

@@ -41,7 +41,7 @@ fn a_completion_a_version_and_a_value_are_one_commit_or_none() {
     let write = |fail: bool| {
         db.transact(|txn| {
             txn.jobs().complete(&token, Some(Json::from(json!({"f1": 0.9}))))?;
-            let version = txn.registry().register_version("spam", &NewVersion::new().metric("f1", 0.9))?.version;
+            let version = txn.registry().register_version("spam", NewVersion::new().metric("f1", 0.9))?.version;
             txn.kv().put("best", "spam", &Json::from(json!(version)))?;
             if fail { Err(Error::conflict("changed my mind")) } else { Ok(version) }
         })
