@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use crate::clock::Stopwatch;
 use crate::config::{Config, Durability};
-use crate::engine::{Capabilities, Cursor, Engine};
 use crate::engine::local::FOLDER_FORMAT;
+use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
 use crate::jobs::{Jobs, JobsOptions, recovery};
 use crate::kv::{Kv, Namespace};
