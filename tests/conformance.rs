@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ml_persistence::engine::KvStore;
-use ml_persistence::engine::conformance::{disk, store};
+use ml_persistence::Config;
+use ml_persistence::engine::conformance::{disk, engine, store, txn};
+use ml_persistence::engine::local::LocalEngine;
 use ml_persistence::engine::local::disk::{Disk, RealDisk};
+use ml_persistence::engine::local::opener::StoreOpener;
 use ml_persistence::engine::local::sim::SimDisk;
-use ml_persistence::engine::memory::MemoryStore;
-use ml_persistence::engine::wrap::{CountDisk, CountStore, FaultStore};
+use ml_persistence::engine::memory::{MemoryOpener, MemoryStore};
+use ml_persistence::engine::wrap::{CountDisk, CountEngine, CountStore, FaultEngine, FaultStore};
+use ml_persistence::engine::{Engine, KvStore};
 
 fn memory() -> Arc<dyn KvStore> {
     Arc::new(MemoryStore::new())
@@ -71,4 +74,71 @@ fn the_simulated_disk_keeps_its_promises_plain_and_recording() {
     nested.create_dir(Path::new("store")).unwrap();
     check_disk(&nested, Path::new("store"));
     check_disk(&nested.kill(), Path::new("/"));
+}
+
+fn check_engine(make: engine::Make<'_>) {
+    for (name, check) in engine::ALL.iter().chain(txn::ALL) {
+        println!("{name}");
+        check(make).expect(name);
+    }
+}
+
+fn local(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener) -> Arc<dyn Engine> {
+    let config = Config::new().unwrap();
+    Arc::new(LocalEngine::open(disk, folder, opener, &config).unwrap().0)
+}
+
+fn ephemeral() -> Arc<dyn Engine> {
+    local(Arc::new(SimDisk::new()), Path::new("/ram"), &MemoryOpener::new())
+}
+
+#[test]
+fn the_local_engine_over_memory_keeps_its_promises() {
+    check_engine(&ephemeral);
+}
+
+#[test]
+fn the_local_engine_keeps_its_promises_through_each_wrapper() {
+    check_engine(&|| Arc::new(CountEngine::new(ephemeral())));
+    check_engine(&|| Arc::new(FaultEngine::new(ephemeral())));
+}
+
+/// Hands out stores behind both wrappers, so that the engine runs on what it would see of a faulty one.
+#[derive(Debug)]
+struct WrappedOpener;
+
+impl StoreOpener for WrappedOpener {
+    fn engine(&self) -> &'static str {
+        "memory"
+    }
+
+    fn is_persistent(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _folder: &Path, _cache_bytes: usize) -> ml_persistence::Result<Arc<dyn KvStore>> {
+        Ok(Arc::new(FaultStore::new(Arc::new(CountStore::new(memory())))))
+    }
+}
+
+#[test]
+fn the_local_engine_keeps_its_promises_on_a_wrapped_store_and_a_counted_disk() {
+    check_engine(&|| {
+        let disk = CountDisk::new(Arc::new(SimDisk::recording()));
+        local(Arc::new(disk), Path::new("/ram"), &WrappedOpener)
+    });
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn the_local_engine_over_sled_keeps_its_promises() {
+    use ml_persistence::engine::sled::SledOpener;
+
+    let folders = std::cell::RefCell::new(Vec::new());
+    check_engine(&|| {
+        let folder = tempfile::tempdir().unwrap();
+        let made = local(Arc::new(RealDisk::new()), &folder.path().join("db"), &SledOpener);
+        folders.borrow_mut().push(folder);
+        made
+    });
 }

@@ -55,7 +55,7 @@ trees! {
     History = 7, "history";
     /// Pieces of values that are too large for one entry.
     Blob = 8, "blob";
-    /// Epochs, marks and other state of the store itself.
+    /// Epochs, marks and other state of the store itself. Keys that begin with a zero byte are the engine's own.
     Meta = 9, "meta";
 }
 
