@@ -1,5 +1,6 @@
 //! Kills, reopenings, locks and repeatability.
 
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -84,4 +85,53 @@ fn the_same_input_under_seed_and_manual_clock_gives_the_same_bytes_and_ids_do_no
     assert!(enqueued(&first).is_string());
     assert_ne!(enqueued(&first), enqueued(&second_opening));
     assert!(first[13].contains(r#""violations":[]"#), "{}", first[13]);
+}
+
+#[test]
+fn whatever_was_answered_before_a_kill_under_load_is_there_after_it() {
+    const SENT: u64 = 600;
+    let folder = folder();
+    let (mut acknowledged, mut versions) = (Vec::new(), 0);
+    for round in 0..4u64 {
+        let mut exec = Exec::start(folder.path(), &["--parallel", "8"]);
+        let mut input = exec.input.take().unwrap();
+        let sender = std::thread::spawn(move || {
+            for number in 0..SENT {
+                let request = match number % 3 {
+                    0 => {
+                        json!({"id": "version", "op": "version.register", "model": "m", "artifact": {"base64": "AAEC"}})
+                    }
+                    // One value in so many lies in pieces.
+                    step => {
+                        let (key, bytes) = (format!("{round}-{number}"), if number % 50 == step { 40_000 } else { 5 });
+                        let value = "x".repeat(bytes);
+                        json!({"id": key, "op": "kv.put", "namespace": "n", "key": key, "value": value})
+                    }
+                };
+                if writeln!(input, "{request}").is_err() {
+                    // The program was killed, as it was meant to be.
+                    return;
+                }
+            }
+        });
+        for _ in 0..SENT / 4 + round * 50 {
+            let reply = exec.read();
+            assert!(reply.get("error").is_none(), "{reply}");
+            match reply["id"].as_str().unwrap() {
+                "version" => versions = versions.max(reply["ok"]["version"].as_u64().unwrap()),
+                key => acknowledged.push(key.to_owned()),
+            }
+        }
+        exec.kill();
+        sender.join().unwrap();
+        let mut exec = Exec::start(folder.path(), &[]);
+        for key in &acknowledged {
+            assert!(!exec.ok(json!({"op": "kv.get", "namespace": "n", "key": key})).is_null(), "{key} is gone");
+        }
+        let model = exec.ok(json!({"op": "model.get", "name": "m"}));
+        assert!(model["last_version"].as_u64().unwrap() >= versions, "{model}");
+        assert_eq!(model["last_version"], model["versions"]);
+        assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+        exec.kill();
+    }
 }
