@@ -84,8 +84,8 @@ fn check_engine(make: engine::Make<'_>) {
 }
 
 fn local(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener) -> Arc<dyn Engine> {
-    let config = Config::new().unwrap();
-    Arc::new(LocalEngine::open(disk, folder, opener, &config).unwrap().0)
+    let config = Config::new().expect("the machine has randomness");
+    Arc::new(LocalEngine::open(disk, folder, opener, &config).expect("a new folder opens").0)
 }
 
 fn ephemeral() -> Arc<dyn Engine> {

@@ -189,11 +189,14 @@ pub trait KvStore: Send + Sync + fmt::Debug {
     fn disk_bytes(&self) -> u64;
 }
 
+/// One write: tree, key, and the new value or `None` for a removal.
+pub type Write = (Tree, Box<[u8]>, Option<Value>);
+
 /// Writes that are applied as one.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
-    /// Tree, key, and the new value or `None` for a removal. No key occurs twice.
-    pub writes: Vec<(Tree, Box<[u8]>, Option<Value>)>,
+    /// In no particular order. No key occurs twice.
+    pub writes: Vec<Write>,
     /// Replaces the store's mark in the same step.
     pub mark: Option<Value>,
 }

@@ -206,7 +206,9 @@ pub(super) fn decode(payload: &[u8], mut each: impl FnMut(Tree, &[u8], Option<&[
 mod tests {
     use super::*;
 
-    fn own(writes: &[(Tree, &[u8], Option<&[u8]>)]) -> OwnWrites {
+    type Given<'a> = (Tree, &'a [u8], Option<&'a [u8]>);
+
+    fn own(writes: &[Given<'_>]) -> OwnWrites {
         let mut own = OwnWrites::default();
         for (tree, key, value) in writes {
             own.set(*tree, key, OwnWrite { value: value.map(Value::from), added: false });

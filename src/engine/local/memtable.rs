@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::batch::PerTree;
 use crate::clock::Stopwatch;
-use crate::engine::{Direction, KeyRange, Tree, Value};
+use crate::engine::{Direction, KeyRange, Tree, Value, Write};
 
 /// Memory of an entry beside its key and value: map node share, chain, reference counts.
 const ENTRY_OVERHEAD: usize = 96;
@@ -55,6 +55,11 @@ pub(super) struct Memtable {
     journal_bytes: AtomicU64,
 }
 
+/// A key and what a table says about it: a value, or that it was removed.
+pub(super) type KnownKey = (Vec<u8>, Option<Value>);
+/// Keys in the order of a scan.
+pub(super) type Slice = VecDeque<KnownKey>;
+
 /// What a table says about a key. The outer `None`: nothing; `Some(None)`: removed.
 pub(super) type Known = Option<Option<Value>>;
 
@@ -87,15 +92,15 @@ impl Memtable {
         direction: Direction,
         version: u64,
         limit: usize,
-    ) -> Vec<(Vec<u8>, Option<Value>)> {
+    ) -> Vec<KnownKey> {
         let map = self.map.read();
-        let entries = map.tree(tree).range::<[u8], _>(range.bounds()).map(|(key, chain)| (key, chain.at(version)));
-        let known = |(key, version): (&Box<[u8]>, Option<&Version>)| {
-            version.map(|version| (key.to_vec(), version.value.clone()))
-        };
+        let entries = map
+            .tree(tree)
+            .range::<[u8], _>(range.bounds())
+            .map(|(key, chain)| Some((key.to_vec(), chain.at(version)?.value.clone())));
         match direction {
-            Direction::Ascending => entries.filter_map(known).take(limit).collect(),
-            Direction::Descending => entries.rev().filter_map(known).take(limit).collect(),
+            Direction::Ascending => entries.flatten().take(limit).collect(),
+            Direction::Descending => entries.rev().flatten().take(limit).collect(),
         }
     }
 
@@ -105,7 +110,7 @@ impl Memtable {
         &self,
         writes_max: usize,
         bytes_max: usize,
-        mut each: impl FnMut(Vec<(Tree, Box<[u8]>, Option<Value>)>, bool) -> Result<(), E>,
+        mut each: impl FnMut(Vec<Write>, bool) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut resume: Option<(Tree, Box<[u8]>)> = None;
         loop {
@@ -123,7 +128,7 @@ impl Memtable {
         resume: Option<&(Tree, Box<[u8]>)>,
         writes_max: usize,
         bytes_max: usize,
-    ) -> (Vec<(Tree, Box<[u8]>, Option<Value>)>, bool) {
+    ) -> (Vec<Write>, bool) {
         let map = self.map.read();
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         for tree in Tree::ALL {
@@ -340,13 +345,7 @@ impl MemView<'_> {
     }
 
     /// Up to `limit` keys of `range` that the tables know something about, in scan order, and whether that was all.
-    pub(super) fn slice(
-        &self,
-        tree: Tree,
-        range: &KeyRange,
-        direction: Direction,
-        limit: usize,
-    ) -> (VecDeque<(Vec<u8>, Option<Value>)>, bool) {
+    pub(super) fn slice(&self, tree: Tree, range: &KeyRange, direction: Direction, limit: usize) -> (Slice, bool) {
         let active = self.active.slice(tree, range, direction, self.version, limit);
         let frozen = match &self.frozen {
             Some(frozen) => frozen.slice(tree, range, direction, self.version, limit),

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use super::memtable::{MemView, in_direction};
+use super::memtable::{MemView, Slice, in_direction};
 use super::txn::check_outside_body;
 use crate::engine::{Direction, GET_MANY_MAX, KeyRange, Page, Reader, Tree, Value, check_key, check_limit};
 use crate::error::{Error, Result};
@@ -124,7 +124,7 @@ impl View<'_> {
 
 /// Merges what the memtables know with what the store holds; the memtables win. Stops where either was not read on.
 fn merge(
-    mut known: VecDeque<(Vec<u8>, Option<Value>)>,
+    mut known: Slice,
     known_all: bool,
     mut stored: VecDeque<(Vec<u8>, Value)>,
     stored_all: bool,
