@@ -102,11 +102,13 @@ impl Error {
         Error(Arc::new(Inner { kind, message: message.into(), source: Some(source.into()) }))
     }
 
-    /// What the operating system answered to `doing`: no space is [`ErrorKind::Full`], anything else
+    /// What the operating system answered to `doing`: no space, or a limit on it, is [`ErrorKind::Full`], anything else
     /// [`ErrorKind::Unavailable`].
     pub fn io(doing: impl fmt::Display, source: std::io::Error) -> Self {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
+                ErrorKind::Full
+            }
             _ => ErrorKind::Unavailable,
         };
         Self::with_source(kind, format!("{doing}: {source}"), source)

@@ -108,5 +108,5 @@ fn what_64_threads_were_told_is_durable_is_there_after_a_kill() {
 }
 
 fn has(engine: &LocalEngine, thread: u64, number: u64) -> bool {
-    engine.get(Tree::Kv, &key(thread, number)).unwrap().is_some()
+    engine.get(Tree::Kv, &key(thread, number)).expect("the engine answers").is_some()
 }

@@ -118,7 +118,6 @@ impl Builder {
         let started_ms = config.clock.monotonic_ms();
         let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config)?;
         report.epoch = engine.epoch().number;
-        config.ids.enter_epoch(report.epoch);
         compose(engine, &config, self.durability, report, started_ms)
     }
 

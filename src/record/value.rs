@@ -9,6 +9,8 @@
 //! Pieces are written once, under a fresh value id, in the transaction that writes the head, and go in the one that
 //! overwrites or deletes it. So within one point in time a missing piece is damage.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -66,6 +68,15 @@ impl<'a> PartReader<'a> {
         match codec::read_head(part.tree, key, stored)? {
             None => codec::check(part, key, stored),
             Some(head) => codec::check(part, key, &self.assemble(part.tree, key, &head)?),
+        }
+    }
+
+    /// The envelope behind stored bytes: themselves, or the pieces that they are the head of. Bytes that are no
+    /// envelope stand for themselves.
+    pub(super) fn whole<'s>(&mut self, tree: Tree, key: &[u8], stored: &'s [u8]) -> Result<Cow<'s, [u8]>> {
+        match codec::read_head(tree, key, stored) {
+            Ok(Some(head)) => self.assemble(tree, key, &head).map(Cow::Owned),
+            _ => Ok(Cow::Borrowed(stored)),
         }
     }
 

@@ -7,6 +7,7 @@
 //! - Stated limit: damage to the very last frame after an unclean stop looks like a torn tail. A clean stop appends
 //!   an empty frame, so that then it does not.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
@@ -23,6 +24,8 @@ pub(super) struct Survey {
     pub(super) leftovers: Vec<PathBuf>,
     /// Above every id seen.
     pub(super) next_id: u64,
+    /// The bytes of the last segment: its end is looked for first, then its frames are read.
+    last: OnceCell<Vec<u8>>,
 }
 
 /// What the newest frame says.
@@ -74,7 +77,7 @@ impl Survey {
     }
 
     fn read_as(disk: &dyn Disk, folder: &Path, mut identity: Option<Identity>) -> Result<Self> {
-        let mut survey = Survey { segments: Vec::new(), leftovers: Vec::new(), next_id: 1 };
+        let mut survey = Survey { segments: Vec::new(), leftovers: Vec::new(), next_id: 1, last: OnceCell::new() };
         let mut found = Vec::new();
         for name in disk.list(folder)? {
             let path = folder.join(&name);
@@ -195,8 +198,19 @@ impl Survey {
     fn walk(&self, disk: &dyn Disk, place: usize, mut each: impl FnMut(u64, u32, u64, (u64, &[u8]))) -> Result<Walked> {
         let (header, path) = self.segments.get(place).ok_or_else(|| Error::internal("journal: no such segment"))?;
         let next_first = self.segments.get(place + 1).map(|(next, _)| next.first_sequence);
-        let bytes = read_file(disk, path, u64::MAX)?;
-        let mut frames = Frames::new(*header, &bytes);
+        let read;
+        let bytes = match (next_first, self.last.get()) {
+            (None, Some(bytes)) => bytes,
+            (None, None) => {
+                read = read_file(disk, path, u64::MAX)?;
+                self.last.get_or_init(|| read)
+            }
+            (Some(_), _) => {
+                read = read_file(disk, path, u64::MAX)?;
+                &read
+            }
+        };
+        let mut frames = Frames::new(*header, bytes);
         while next_first.is_none_or(|next| frames.next_sequence() < next) {
             let Some(frame) = frames.next() else { break };
             each(

@@ -31,6 +31,8 @@ pub(super) const SEGMENT_FORMAT: u32 = 1;
 const SEGMENT_MAGIC: &[u8; 8] = b"MLPJRNL1";
 const FRAME_MAGIC: &[u8; 4] = b"MLFR";
 const HEADER_USED: usize = 68;
+/// Bytes that the search for a stranded frame looks at together.
+const SCAN_BLOCK: usize = 4096;
 
 /// Which store a journal belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,13 +250,22 @@ impl<'a> Frames<'a> {
     /// Behind the last valid frame: a whole frame of this segment that should have come later. It proves that
     /// something before it was damaged, for a torn tail has nothing behind it.
     pub(super) fn stranded(&self) -> Option<u64> {
-        let tail = self.bytes.get(self.offset..)?;
-        tail.windows(FRAME_MAGIC.len())
-            .enumerate()
-            .filter(|(_, window)| window == FRAME_MAGIC)
-            .filter_map(|(place, _)| self.at(self.offset + place))
-            .map(|frame| frame.header.sequence)
-            .find(|sequence| *sequence > self.sequence)
+        let mut offset = self.offset;
+        while let Some(tail) = self.bytes.get(offset..).filter(|tail| !tail.is_empty()) {
+            let block = tail.get(..SCAN_BLOCK).unwrap_or(tail);
+            // Nearly all of a segment's rest is zeros; this check is as fast as memory.
+            if block.iter().fold(0, |any, byte| any | byte) != 0 {
+                let later = (offset..offset + block.len())
+                    .filter_map(|place| self.at(place))
+                    .map(|frame| frame.header.sequence)
+                    .find(|sequence| *sequence > self.sequence);
+                if later.is_some() {
+                    return later;
+                }
+            }
+            offset += block.len();
+        }
+        None
     }
 }
 
