@@ -39,7 +39,8 @@ pub(super) struct Core {
 
     pub(super) pipeline: PipelineMutex,
     pub(super) signals: Signals,
-    pub(super) journal: Mutex<Journal>,
+    /// `None` in an engine that was opened for reading.
+    journal: Mutex<Option<Journal>>,
     pub(super) memtables: Memtables,
     store: RwLock<Option<Arc<dyn KvStore>>>,
     pub(super) admission: Admission,
@@ -55,6 +56,7 @@ pub(super) struct Core {
     pub(super) applying: AtomicU64,
     pub(super) counts: Counts,
 
+    writable: bool,
     closed: AtomicBool,
     fault: Mutex<Option<Error>>,
 }
@@ -92,7 +94,7 @@ pub(super) struct Parts {
     pub(super) lineage: u128,
     pub(super) epoch: Epoch,
     pub(super) pipeline: PipelineMutex,
-    pub(super) journal: Journal,
+    pub(super) journal: Option<Journal>,
     pub(super) memtables: Memtables,
     pub(super) store: Arc<dyn KvStore>,
     pub(super) keeper: KeeperHandle,
@@ -117,7 +119,7 @@ impl Core {
             epoch: parts.epoch,
             pipeline: parts.pipeline,
             signals: Signals::default(),
-            journal: Mutex::new(parts.journal),
+
             memtables: parts.memtables,
             store: RwLock::new(Some(parts.store)),
             applier: ApplierSignal::default(),
@@ -127,6 +129,8 @@ impl Core {
             checkpoint: AtomicU64::new(parts.applied),
             applying: AtomicU64::new(0),
             counts: Counts::default(),
+            writable: parts.journal.is_some(),
+            journal: Mutex::new(parts.journal),
             closed: AtomicBool::new(false),
             fault: Mutex::new(None),
         }
@@ -171,6 +175,20 @@ impl Core {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Calls the journal, whose lock is held meanwhile.
+    ///
+    /// # Errors
+    /// `Unsupported` when the engine was opened for reading.
+    pub(super) fn journal<T>(&self, call: impl FnOnce(&mut Journal) -> T) -> Result<T> {
+        self.journal.lock().as_mut().map(call).ok_or_else(read_only)
+    }
+
+    /// Refuses what only an engine that was opened for writing can do.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        // Not asked of the journal itself: its lock is held across each sync.
+        if self.writable { Ok(()) } else { Err(read_only()) }
+    }
+
     /// Calls the store, holding no lock. A panic inside it closes the engine.
     pub(super) fn store<T>(&self, call: impl FnOnce(&dyn KvStore) -> Result<T>) -> Result<T> {
         let store = match &*self.store.read() {
@@ -207,6 +225,10 @@ impl Core {
         self.lock.lock().take();
         Ok(())
     }
+}
+
+fn read_only() -> Error {
+    Error::unsupported("the folder was opened for reading only; open it for writing to change it")
 }
 
 /// The message of a caught panic.

@@ -102,10 +102,9 @@ impl Core {
             return None;
         }
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        let (plan, (disk, folder)) = {
-            let mut journal = self.journal.lock();
-            (journal.plan(&self.salts, payload_bytes, checkpoint, &self.limits()), journal.disk())
-        };
+        let planned = self
+            .journal(|journal| (journal.plan(&self.salts, payload_bytes, checkpoint, &self.limits()), journal.disk()));
+        let Ok((plan, (disk, folder))) = planned else { return None };
         let prepared = match plan {
             Ok(plan) => journal::prepare(&*disk, &folder, plan),
             Err(error) if error.kind() == ErrorKind::Full && self.ask_for_checkpoint() => return Some(payload_bytes),
@@ -118,7 +117,9 @@ impl Core {
                 let too_small = pipeline.room.spare.is_some();
                 pipeline.room.spare = Some(prepared.capacity());
                 pipeline.no_room.1 = None;
-                self.journal.lock().install(prepared, too_small);
+                if let Err(error) = self.journal(|journal| journal.install(prepared, too_small)) {
+                    pipeline.no_room = (pipeline.no_room.0 + 1, Some(error));
+                }
             }
             Err(error) => pipeline.no_room = (pipeline.no_room.0 + 1, Some(error)),
         }
@@ -129,11 +130,11 @@ impl Core {
     /// Removes the files of segments that were given up.
     fn tidy(&self) {
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        let (free, (disk, folder)) = {
-            let mut journal = self.journal.lock();
+        let given_up = self.journal(|journal| {
             journal.trim(self.config.journal_retention_bytes, checkpoint);
             (journal.take_free(), journal.disk())
-        };
+        });
+        let Ok((free, (disk, folder))) = given_up else { return };
         for segment in free {
             // Oldest first, each made durable: a power cut leaves no gap among those that stay.
             let path = journal::segment_path(&folder, segment.id);

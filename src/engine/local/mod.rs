@@ -89,7 +89,7 @@ impl LocalEngine {
         opener: &dyn StoreOpener,
         config: &Config,
     ) -> Result<(Self, OpenReport)> {
-        let opened = open::open(Arc::clone(&disk), folder, opener, config)?;
+        let opened = open::for_writing(Arc::clone(&disk), folder, opener, config)?;
         let threads = Threads::start(&opened.core, opened.inbox)?;
         let engine = LocalEngine { core: opened.core, threads: Mutex::new(Some(threads)) };
         engine.core.keeper.ask_for_room(0);
@@ -100,6 +100,23 @@ impl LocalEngine {
             birth.write(&*disk, folder)?;
         }
         Ok((engine, opened.report))
+    }
+
+    /// Opens an existing `folder` for reading: the journal is replayed into memory, the epoch stays, and nothing is
+    /// written. (sled, as it opens, may still tidy files of its own; it has no way to be kept from that.) The folder
+    /// is locked all the same: nobody writes it meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no store in `folder`; else as [`LocalEngine::open`]. Every write on the engine is
+    /// `Unsupported`.
+    pub fn open_read_only(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        opener: &dyn StoreOpener,
+        config: &Config,
+    ) -> Result<(Self, OpenReport)> {
+        let (core, report) = open::for_reading(disk, folder, opener, config)?;
+        Ok((LocalEngine { core, threads: Mutex::new(None) }, report))
     }
 }
 
@@ -150,6 +167,7 @@ impl Engine for LocalEngine {
 
     fn checkpoint(&self) -> Result<()> {
         txn::check_outside_body()?;
+        self.core.check_writable()?;
         self.core.sync_returned()?;
         self.core.apply_up_to(self.core.durable.load(Ordering::Acquire))
     }
@@ -177,10 +195,8 @@ impl Engine for LocalEngine {
         let core = &self.core;
         let counts = &core.counts;
         let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        let (journal_bytes, journal_appended_bytes) = {
-            let journal = core.journal.lock();
-            (journal.bytes(), journal.appended_bytes())
-        };
+        let (journal_bytes, journal_appended_bytes) =
+            core.journal(|journal| (journal.bytes(), journal.appended_bytes())).unwrap_or_default();
         EngineStats {
             commits: read(&counts.commits),
             batches: read(&counts.batches),
@@ -203,8 +219,12 @@ impl Engine for LocalEngine {
     fn close(&self) -> Result<()> {
         txn::check_outside_body()?;
         let mut threads = self.threads.lock();
-        let Some(Threads { committer, applier, keeper }) = threads.take() else { return Ok(()) };
         let core = &self.core;
+        let Some(Threads { committer, applier, keeper }) = threads.take() else {
+            // Closed before, or opened for reading.
+            core.mark_closed();
+            return core.release();
+        };
         core.begin_close();
         let mut ended = join(committer);
         core.applier.stop();

@@ -25,13 +25,13 @@ use super::core::{Core, Parts, panic_text};
 use super::current::Current;
 use super::disk::Disk;
 use super::epoch::EpochEntry;
-use super::journal::{Journal, Start};
+use super::journal::{Journal, Room, Start};
 use super::keeper::{self, KeeperInbox};
 use super::mark::Mark;
 use super::memtable::Memtables;
 use super::opener::StoreOpener;
 use super::pipeline::Pipeline;
-use super::replay::{Survey, Tail};
+use super::replay::{Replay, Survey, Tail};
 use super::segment::Identity;
 use crate::clock::{Ids, Stopwatch};
 use crate::config::Config;
@@ -70,7 +70,13 @@ struct Folders {
     store: PathBuf,
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener, config: &Config) -> Result<Opened> {
+/// Opens for writing.
+pub(super) fn for_writing(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    opener: &dyn StoreOpener,
+    config: &Config,
+) -> Result<Opened> {
     config.check()?;
     disk.create_dir(folder)?;
     if let Some(parent) = folder.parent() {
@@ -81,14 +87,6 @@ pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener,
     let live = Current::read(&*disk, folder)?;
     let created = live.is_none();
     let current = match live {
-        Some(current) if current.engine != opener.engine() => {
-            return Err(Error::unsupported(format!(
-                "{}: holds a store of engine `{}`; open it with that one, not with `{}`",
-                folder.display(),
-                current.engine,
-                opener.engine()
-            )));
-        }
         Some(current) => current,
         None => {
             remove_unborn(&*disk, folder)?;
@@ -96,20 +94,32 @@ pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener,
             Current { engine: opener.engine().to_owned(), identity }
         }
     };
+    check_engine(&current, folder, opener)?;
     let folders = Folders::of(&current, folder);
     let took = Stopwatch::start();
-    let (store, moved_aside) = open_store(&*disk, &folders, opener, config, created, current.identity)?;
+    let (store, moved_aside) = if created {
+        (create_store(&*disk, &folders, opener, config, current.identity)?, false)
+    } else {
+        open_or_replace_store(&*disk, &folders, opener, config, current.identity)?
+    };
     let store_open_ms = took.elapsed().as_millis() as u64;
     let took = Stopwatch::start();
     let base = Base::find(&*disk, &folders, &*store, current.identity, created)?;
-    let memtables = Memtables::new();
+    let replay = base.survey.replay(&*disk, base.sequence)?;
     // The identifiers that a segment is salted with never show, so they stay out of a seeded sequence.
     let salts = Ids::random()?;
-    let (journal, end, replayed) = refill(Arc::clone(&disk), &folders, &salts, current.identity, &base, &memtables)?;
-    let (entry, lineage) = next_epoch(&*store, &memtables, config, current.identity, end)?;
+    let journal = rewrite(Arc::clone(&disk), &folders, &salts, current.identity, &base, &replay)?;
+    let memtables = Memtables::new();
+    let end = refill(&memtables, base.sequence, &replay)?;
+    let newest = EpochEntry::newest(&*store, &memtables)?;
+    let number = newest.map_or(1, |entry| entry.epoch.number + 1);
+    let lineage = newest.map_or(current.identity.uuid, |entry| entry.lineage);
+    config.ids.enter_epoch(number);
+    let epoch = Epoch { number, id: config.ids.next_u64() };
+    let entry = EpochEntry { epoch, after_sequence: end, lineage };
     let report = OpenReport {
         created,
-        replayed,
+        replayed: replay.frames.len() as u64,
         rebuilt: moved_aside || base.rebuilt,
         store_open_ms,
         replay_ms: took.elapsed().as_millis() as u64,
@@ -125,9 +135,9 @@ pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener,
         syncs_folders: disk.syncs_folders(),
         identity: current.identity,
         lineage,
-        epoch: entry.epoch,
+        epoch,
         pipeline: Mutex::new(Pipeline::new(end + 1, end, room)),
-        journal,
+        journal: Some(journal),
         memtables,
         store,
         keeper,
@@ -136,6 +146,74 @@ pub(super) fn open(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener,
         applied: base.sequence,
     }));
     Ok(Opened { core, inbox, report, entry, birth: created.then_some(current) })
+}
+
+/// Opens for reading: nothing is made, moved or written.
+pub(super) fn for_reading(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    opener: &dyn StoreOpener,
+    config: &Config,
+) -> Result<(Arc<Core>, OpenReport)> {
+    config.check()?;
+    let absent = || Error::not_found(format!("{}: there is no store in this folder", folder.display()));
+    if Current::read(&*disk, folder)?.is_none() {
+        return Err(absent());
+    }
+    let lock = disk.lock(folder)?;
+    // Read again under the lock: the one before only kept a folder that holds no store from getting a lock file.
+    let current = Current::read(&*disk, folder)?.ok_or_else(absent)?;
+    check_engine(&current, folder, opener)?;
+    let folders = Folders::of(&current, folder);
+    let took = Stopwatch::start();
+    let store = open_guarded(opener, &folders.store, config)?;
+    let store_open_ms = took.elapsed().as_millis() as u64;
+    let took = Stopwatch::start();
+    let base = Base::find(&*disk, &folders, &*store, current.identity, false)?;
+    let replay = base.survey.replay(&*disk, base.sequence)?;
+    let memtables = Memtables::new();
+    let end = refill(&memtables, base.sequence, &replay)?;
+    let newest = EpochEntry::newest(&*store, &memtables)?;
+    let report = OpenReport {
+        created: false,
+        replayed: replay.frames.len() as u64,
+        rebuilt: base.rebuilt,
+        store_open_ms,
+        replay_ms: took.elapsed().as_millis() as u64,
+    };
+    let (keeper, _) = keeper::channel();
+    let core = Core::new(Parts {
+        config: config.clone(),
+        salts: Ids::seeded(0),
+        folder: folder.to_path_buf(),
+        engine: opener.engine(),
+        persistent: opener.is_persistent(),
+        syncs_folders: disk.syncs_folders(),
+        identity: current.identity,
+        lineage: newest.map_or(current.identity.uuid, |entry| entry.lineage),
+        epoch: newest.map_or(Epoch { number: 0, id: 0 }, |entry| entry.epoch),
+        pipeline: Mutex::new(Pipeline::new(end + 1, end, Room { left: 0, spare: None })),
+        journal: None,
+        memtables,
+        store,
+        keeper,
+        lock,
+        end,
+        applied: base.sequence,
+    });
+    Ok((Arc::new(core), report))
+}
+
+fn check_engine(current: &Current, folder: &Path, opener: &dyn StoreOpener) -> Result<()> {
+    if current.engine == opener.engine() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "{}: holds a store of engine `{}`; open it with that one, not with `{}`",
+        folder.display(),
+        current.engine,
+        opener.engine()
+    )))
 }
 
 impl Folders {
@@ -173,27 +251,34 @@ fn remove_unborn(disk: &dyn Disk, folder: &Path) -> Result<()> {
     disk.sync_dir(folder)
 }
 
-/// Opens the store, or moves a damaged one aside and opens an empty one when the journal reaches back to the start.
-fn open_store(
+/// Makes the folders of a new generation and its store, which holds nothing and says so.
+fn create_store(
     disk: &dyn Disk,
     folders: &Folders,
     opener: &dyn StoreOpener,
     config: &Config,
-    created: bool,
+    identity: Identity,
+) -> Result<Arc<dyn KvStore>> {
+    for folder in [&folders.root, &folders.journal, &folders.store] {
+        disk.create_dir(folder)?;
+    }
+    disk.sync_dir(&folders.root)?;
+    disk.sync_dir(folders.root.parent().unwrap_or(&folders.root))?;
+    let store = open_guarded(opener, &folders.store, config)?;
+    let mark = Some(Mark { identity, applied: 0 }.encode());
+    store.apply(&WriteBatch { writes: Vec::new(), mark })?;
+    store.sync()?;
+    Ok(store)
+}
+
+/// Opens the store, or moves a damaged one aside and opens an empty one when the journal reaches back to the start.
+fn open_or_replace_store(
+    disk: &dyn Disk,
+    folders: &Folders,
+    opener: &dyn StoreOpener,
+    config: &Config,
     identity: Identity,
 ) -> Result<(Arc<dyn KvStore>, bool)> {
-    if created {
-        for folder in [&folders.root, &folders.journal, &folders.store] {
-            disk.create_dir(folder)?;
-        }
-        disk.sync_dir(&folders.root)?;
-        disk.sync_dir(folders.root.parent().unwrap_or(&folders.root))?;
-        let store = open_guarded(opener, &folders.store, config)?;
-        let mark = Some(Mark { identity, applied: 0 }.encode());
-        store.apply(&WriteBatch { writes: Vec::new(), mark })?;
-        store.sync()?;
-        return Ok((store, false));
-    }
     disk.create_dir(&folders.store)?;
     let damage = match open_guarded(opener, &folders.store, config) {
         // What an earlier process wrote may stand in the page cache alone; what it says is only used once synced.
@@ -298,16 +383,15 @@ fn require_empty(store: &dyn KvStore) -> Result<()> {
     Ok(())
 }
 
-/// Writes the frames above the base into a fresh segment, then into the memtable, then removes what they replace.
-fn refill(
+/// Writes the frames above the base into a fresh segment, then removes what that replaces.
+fn rewrite(
     disk: Arc<dyn Disk>,
     folders: &Folders,
     salts: &Ids,
     identity: Identity,
     base: &Base,
-    memtables: &Memtables,
-) -> Result<(Journal, u64, u64)> {
-    let replay = base.survey.replay(&*disk, base.sequence)?;
+    replay: &Replay,
+) -> Result<Journal> {
     for path in &base.survey.leftovers {
         disk.remove(path)?;
     }
@@ -316,7 +400,7 @@ fn refill(
         id: base.survey.next_id,
         base: (base.sequence, replay.chain),
         frames: &replay.frames,
-        closed: replay.closed,
+        closed: replay.closed.clone(),
         checkpoint: base.sequence,
     };
     let journal = Journal::begin(Arc::clone(&disk), &folders.journal, salts, start)?;
@@ -324,7 +408,12 @@ fn refill(
         disk.remove(path)?;
     }
     disk.sync_dir(&folders.journal)?;
-    let mut sequence = base.sequence;
+    Ok(journal)
+}
+
+/// Puts the frames above the base into the memtable; answers the sequence of the last.
+fn refill(memtables: &Memtables, base: u64, replay: &Replay) -> Result<u64> {
+    let mut sequence = base;
     for (_, payload) in &replay.frames {
         sequence += 1;
         let mut writes = Vec::new();
@@ -334,21 +423,5 @@ fn refill(
     }
     // Without frames above the base the visible position is the base itself.
     memtables.publish(std::iter::empty(), (sequence, sequence), 0);
-    Ok((journal, sequence, replay.frames.len() as u64))
-}
-
-/// The epoch that this opening begins, and the lineage that it continues.
-fn next_epoch(
-    store: &dyn KvStore,
-    memtables: &Memtables,
-    config: &Config,
-    identity: Identity,
-    end: u64,
-) -> Result<(EpochEntry, u128)> {
-    let newest = EpochEntry::newest(store, memtables)?;
-    let number = newest.map_or(1, |entry| entry.epoch.number + 1);
-    let lineage = newest.map_or(identity.uuid, |entry| entry.lineage);
-    config.ids.enter_epoch(number);
-    let epoch = Epoch { number, id: config.ids.next_u64() };
-    Ok((EpochEntry { epoch, after_sequence: end, lineage }, lineage))
+    Ok(sequence)
 }

@@ -334,7 +334,7 @@ impl Core {
         };
         let appended = self.check_open().and_then(|()| {
             let checkpoint = self.checkpoint.load(Ordering::Acquire);
-            self.journal.lock().append(&batch, self.config.clock.now_ms(), checkpoint)
+            self.journal(|journal| journal.append(&batch, self.config.clock.now_ms(), checkpoint))?
         });
         if let Err(error) = appended {
             return self.fail_batch(error);
@@ -496,7 +496,7 @@ impl Core {
         }
         pipeline.room.place(batch.payload_bytes);
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        self.journal.lock().append(&batch, self.config.clock.now_ms(), checkpoint)
+        self.journal(|journal| journal.append(&batch, self.config.clock.now_ms(), checkpoint))?
     }
 }
 

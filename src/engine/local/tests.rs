@@ -393,3 +393,35 @@ fn a_full_disk_refuses_new_commits_and_they_go_on_when_room_is_back() {
     }
     assert_eq!(get(&engine, "after").as_deref(), Some("room is back"));
 }
+
+#[test]
+fn an_engine_opened_for_reading_sees_everything_writes_nothing_and_keeps_the_epoch() {
+    let machine = Machine::new();
+    let opener = MemoryOpener::shared(Arc::clone(&machine.store));
+    let read_only = |machine: &Machine| {
+        LocalEngine::open_read_only(Arc::new(machine.disk.clone()), Path::new(FOLDER), &opener, &machine.config)
+    };
+    assert_eq!(read_only(&machine).unwrap_err().kind(), ErrorKind::NotFound);
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "in the store", "1").unwrap();
+    engine.checkpoint().unwrap();
+    put(&engine, Durability::PowerLoss, "in the journal", "2").unwrap();
+    assert_eq!(read_only(&machine).unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(engine);
+    let before = machine.disk.counts();
+    let (engine, report) = read_only(&machine).unwrap();
+    assert!(report.replayed > 0);
+    assert_eq!(engine.epoch().number, 1);
+    assert_eq!(get(&engine, "in the store").as_deref(), Some("1"));
+    assert_eq!(get(&engine, "in the journal").as_deref(), Some("2"));
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 10).unwrap().entries.len(), 2);
+    assert_eq!(put(&engine, Durability::PowerLoss, "c", "3").unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(engine.checkpoint().unwrap_err().kind(), ErrorKind::Unsupported);
+    engine.close().unwrap();
+    let after = machine.disk.counts();
+    assert_eq!(
+        (before.writes, before.creates, before.renames, before.removes),
+        (after.writes, after.creates, after.renames, after.removes)
+    );
+    assert_eq!(machine.engine().epoch().number, 2);
+}

@@ -127,6 +127,7 @@ impl Core {
     ) -> Result<Committed> {
         check_outside_body()?;
         self.check_open()?;
+        self.check_writable()?;
         self.admission.admit(|| self.memtables.bytes(), || self.check_open().is_err());
         loop {
             let mut pipeline = self.pipeline.lock();
