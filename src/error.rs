@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The commit may or may not have landed. Reopen (or read back) to find out; do not assume either.
     CommitUnknown,
+    /// A reader of the change feed fell behind what is kept. Start over from a full snapshot.
+    NeedsFull,
     /// Out of disk space or over a quota. Make room; the store goes on when there is some.
     Full,
     /// The engine is closed, by the caller or after a failed write or sync. Reopen to recover.
@@ -50,6 +52,7 @@ impl ErrorKind {
             ErrorKind::Corrupt => "corrupt",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::CommitUnknown => "commit_unknown",
+            ErrorKind::NeedsFull => "needs_full",
             ErrorKind::Full => "full",
             ErrorKind::Closed => "closed",
             ErrorKind::Unsupported => "unsupported",

@@ -102,6 +102,15 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// `Closed`, also when the store failed meanwhile.
     fn checkpoint(&self) -> Result<()>;
 
+    /// What was committed after `after`, oldest first: whole batches, until there are at least `limit`
+    /// (1..=[`SCAN_LIMIT_MAX`]) changes or no more. Nothing is skipped, and nothing is served that a power cut could
+    /// take back; a key written several times in one batch is served once, with its final value.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another store or of commits that this one does not have; `NeedsFull` when the feed no
+    /// longer reaches back to `after`; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
+    fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes>;
+
     /// The cursor of the newest commit that plain reads see.
     fn cursor(&self) -> Cursor;
 
@@ -303,6 +312,28 @@ pub struct Page {
     pub resume: Option<Vec<u8>>,
 }
 
+/// One write of the change feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The batch that it belongs to.
+    pub cursor: Cursor,
+    /// Where it was written.
+    pub tree: Tree,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The new value, or `None` for a removal.
+    pub value: Option<Value>,
+}
+
+/// One page of the change feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Oldest first.
+    pub changes: Vec<Change>,
+    /// Where to go on: the last batch of the page, or the cursor that was asked for when there was nothing new.
+    pub cursor: Cursor,
+}
+
 /// How one transaction is run.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -351,6 +382,8 @@ pub struct Capabilities {
     pub txn_bytes_max: usize,
     /// The strongest promise that a commit can get.
     pub durability_max: Durability,
+    /// Whether [`Engine::changes`] is offered.
+    pub feeds_changes: bool,
     /// Whether commits outlive the process at all.
     pub persistent: bool,
     /// Whether the file system could sync folders when this engine was opened.
@@ -367,12 +400,18 @@ pub struct EngineStats {
     pub batches: u64,
     /// Commits in the largest batch.
     pub batch_commits_max: u64,
+    /// Batches by their number of commits: place `i` counts those of `2^i` up to `2^(i+1)` excluded.
+    pub batch_commits: Vec<u64>,
     /// `fdatasync` calls on the journal for batches. Preparing segments counts apart.
     pub journal_syncs: u64,
+    /// Appends with their sync by duration in microseconds: place `i` counts those of `2^i` up to `2^(i+1)` excluded.
+    pub journal_sync_us: Vec<u64>,
     /// Segments prepared or recycled, each with its own syncs.
     pub segments_prepared: u64,
     /// Bytes that the journal takes on disk.
     pub journal_bytes: u64,
+    /// Of these, bytes that only a reader of the change feed keeps from being given up.
+    pub journal_pinned_bytes: u64,
     /// Frames appended to the journal, in bytes.
     pub journal_appended_bytes: u64,
     /// Bytes in the active and frozen memtables.
@@ -381,10 +420,14 @@ pub struct EngineStats {
     pub durable_sequence: u64,
     /// Sequence up to which the store holds everything.
     pub applied_sequence: u64,
+    /// Durable batches that the store does not hold yet: how far the applier is behind.
+    pub applier_lag: u64,
     /// Chunks that the applier wrote to the store, each with one store sync.
     pub store_syncs: u64,
     /// Writes that the applier sent to the store.
     pub store_writes: u64,
+    /// Keys and values of these, in bytes. Over [`EngineStats::journal_appended_bytes`] it tells what the memtable saved.
+    pub store_written_bytes: u64,
     /// Bytes that the store takes on disk.
     pub store_bytes: u64,
     /// Time that writers were held back to the applier's pace, in microseconds.

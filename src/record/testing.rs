@@ -179,6 +179,10 @@ impl Engine for TestEngine {
         Ok(())
     }
 
+    fn changes(&self, _after: &Cursor, _limit: usize) -> Result<Changes> {
+        Err(Error::unsupported("this engine keeps no feed"))
+    }
+
     fn cursor(&self) -> Cursor {
         Cursor { lineage: 1, epoch: self.epoch(), sequence: 1 }
     }
@@ -189,6 +193,7 @@ impl Engine for TestEngine {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
+            feeds_changes: false,
             engine: "test",
             txn_writes_max: usize::MAX,
             txn_bytes_max: usize::MAX,

@@ -287,6 +287,10 @@ impl Engine for ModelEngine {
         self.check()
     }
 
+    fn changes(&self, _after: &Cursor, _limit: usize) -> Result<Changes> {
+        Err(Error::unsupported("this engine keeps no feed"))
+    }
+
     fn cursor(&self) -> Cursor {
         cursor(self.state.lock().sequence)
     }
@@ -297,6 +301,7 @@ impl Engine for ModelEngine {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
+            feeds_changes: false,
             engine: "model",
             txn_writes_max: WRITES_MAX,
             txn_bytes_max: BYTES_MAX,

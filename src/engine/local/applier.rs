@@ -16,7 +16,7 @@ use super::core::{Core, panic_text};
 use super::mark::Mark;
 use super::memtable::Frozen;
 use crate::clock::Stopwatch;
-use crate::engine::WriteBatch;
+use crate::engine::{Write, WriteBatch};
 use crate::error::{Error, Result};
 
 /// Most writes in one store batch.
@@ -41,6 +41,8 @@ struct State {
     stop: bool,
     /// Counts the occasions to look again.
     steps: u64,
+    /// A table is being moved.
+    busy: bool,
     /// When the store call in hand began.
     inside: Option<Stopwatch>,
 }
@@ -94,6 +96,11 @@ impl ApplierSignal {
         self.state.lock().inside.map(|since| since.elapsed())
     }
 
+    /// Whether a table is being moved.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.lock().busy
+    }
+
     fn enter(&self, inside: Option<Stopwatch>) {
         self.state.lock().inside = inside;
     }
@@ -107,7 +114,11 @@ impl Core {
                 if self.check_open().is_err() {
                     return;
                 }
-                match self.apply(&frozen) {
+                self.applier.state.lock().busy = true;
+                self.keeper.watch();
+                let applied = self.apply(&frozen);
+                self.applier.state.lock().busy = false;
+                match applied {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(fault) => {
@@ -131,7 +142,6 @@ impl Core {
         self.memtables.wait_for_views(frozen.table.id);
         // From here on the store may hold what views older than this table must not see.
         self.applying.store(frozen.table.id, Ordering::SeqCst);
-        self.keeper.watch();
         let mut stopped = false;
         frozen.table.chunks(CHUNK_WRITES, CHUNK_BYTES, |writes, last| {
             if stopped || self.applier.stopped() {
@@ -139,6 +149,9 @@ impl Core {
                 return Ok(());
             }
             let mark = last.then(|| Mark { identity: self.identity, applied: frozen.complete }.encode());
+            let size = |(_, key, value): &Write| key.len() + value.as_ref().map_or(0, |value| value.len());
+            let bytes: usize = writes.iter().map(size).sum();
+            self.counts.store_written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             let batch = WriteBatch { writes, mark };
             self.counts.store_writes.fetch_add(batch.writes.len() as u64, Ordering::Relaxed);
             self.applier.enter(Some(Stopwatch::start()));

@@ -4,12 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use super::admission::Admission;
 use super::applier::ApplierSignal;
 use super::disk::LockGuard;
+use super::feed::Feed;
 use super::journal::Journal;
 use super::keeper::KeeperHandle;
 use super::memtable::Memtables;
@@ -20,6 +22,8 @@ use crate::config::Config;
 use crate::engine::{Cursor, Epoch, KvStore};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Enough for a batch of the largest size and a sync of minutes.
+const HISTOGRAM_PLACES: usize = 28;
 /// How often a closing engine looks whether readers have left the store.
 const RELEASE_TRIES: usize = 100_000;
 
@@ -55,6 +59,7 @@ pub(super) struct Core {
     /// Number of the memtable whose application to the store began last.
     pub(super) applying: AtomicU64,
     pub(super) counts: Counts,
+    pub(super) feed: Feed,
 
     writable: bool,
     closed: AtomicBool,
@@ -70,11 +75,38 @@ pub(super) struct Counts {
     pub(super) segments_prepared: AtomicU64,
     pub(super) store_syncs: AtomicU64,
     pub(super) store_writes: AtomicU64,
+    pub(super) store_written_bytes: AtomicU64,
+    batch_commits: Histogram,
+    journal_sync_us: Histogram,
     pub(super) slow_bodies: AtomicU64,
 }
 
+/// Counts by powers of two.
+#[derive(Debug, Default)]
+struct Histogram([AtomicU64; HISTOGRAM_PLACES]);
+
+impl Histogram {
+    fn count(&self, value: u64) {
+        let place = (value.max(1).ilog2() as usize).min(HISTOGRAM_PLACES - 1);
+        if let Some(count) = self.0.get(place) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> Vec<u64> {
+        self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+}
+
 impl Counts {
-    pub(super) fn batch(&self, commits: u64) {
+    /// Batch sizes and sync times so far.
+    pub(super) fn histograms(&self) -> (Vec<u64>, Vec<u64>) {
+        (self.batch_commits.read(), self.journal_sync_us.read())
+    }
+
+    pub(super) fn batch(&self, commits: u64, took: Duration) {
+        self.batch_commits.count(commits);
+        self.journal_sync_us.count(took.as_micros() as u64);
         self.commits.fetch_add(commits, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.batch_commits_max.fetch_max(commits, Ordering::Relaxed);
@@ -129,6 +161,7 @@ impl Core {
             checkpoint: AtomicU64::new(parts.applied),
             applying: AtomicU64::new(0),
             counts: Counts::default(),
+            feed: Feed::default(),
             writable: parts.journal.is_some(),
             journal: Mutex::new(parts.journal),
             closed: AtomicBool::new(false),

@@ -8,8 +8,9 @@
 //!        32  4  CRC32C over key and bytes 0..32
 //! ```
 
+use super::core::Core;
 use super::memtable::Memtables;
-use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value};
+use crate::engine::{Direction, Epoch, KeyRange, KvStore, SCAN_LIMIT_MAX, Tree, Value};
 use crate::error::{Error, Result};
 
 const PREFIX: &[u8] = b"\0epoch";
@@ -51,6 +52,22 @@ impl EpochEntry {
             (*entry.value() == *value).then_some(entry)
         })();
         entry.ok_or_else(|| Error::corrupt(format!("meta {key:02x?}: the history of openings is damaged")))
+    }
+
+    /// Every opening, oldest first.
+    pub(super) fn all(core: &Core) -> Result<Vec<Self>> {
+        let mut entries = Vec::new();
+        let mut range = KeyRange::prefix(PREFIX);
+        loop {
+            let page = core.scan(Tree::Meta, &range, Direction::Ascending, SCAN_LIMIT_MAX)?;
+            for (key, value) in &page.entries {
+                entries.push(Self::decode(key, value)?);
+            }
+            match page.resume {
+                Some(key) => range = range.behind(&key, Direction::Ascending),
+                None => return Ok(entries),
+            }
+        }
     }
 
     /// The newest opening that the store or the memtables know of.

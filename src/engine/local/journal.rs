@@ -13,7 +13,7 @@
 //! Segments start at 256 KiB and double to 16 MiB. Whether the next batch has room is known before its commits are
 //! admitted ([`Room`]), so a full disk refuses new commits and leaves accepted ones alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,6 +102,8 @@ pub(super) struct Plan {
     salt: u64,
     bytes: u64,
     recycle: Option<ClosedSegment>,
+    /// Segments older than the recycled one. They go first: no crash may leave a gap among those that stay.
+    pub(super) remove_first: Vec<ClosedSegment>,
 }
 
 /// Bounds on the journal's size.
@@ -123,6 +125,8 @@ pub(super) struct Journal {
     closed: VecDeque<ClosedSegment>,
     /// Closed segments that nobody needs: to be recycled or removed by the keeper.
     free: Vec<ClosedSegment>,
+    /// Segments that a reader is in, with how many are.
+    pinned: BTreeMap<u64, usize>,
     next_id: u64,
     next_sequence: u64,
     chain: u32,
@@ -185,6 +189,7 @@ impl Journal {
             spares: VecDeque::new(),
             closed: start.closed.into(),
             free: Vec::new(),
+            pinned: BTreeMap::new(),
             next_id: start.id + 1,
             next_sequence: sequence + 1,
             chain,
@@ -286,14 +291,43 @@ impl Journal {
     pub(super) fn trim(&mut self, retention: u64, checkpoint: u64) {
         let mut bytes = self.bytes() - self.free.iter().map(|segment| segment.bytes).sum::<u64>();
         while bytes > retention {
+            // Until the current segment has its header on disk, the last closed one is all that a recovery can find.
+            if self.closed.len() == 1 && !self.current.begun {
+                return;
+            }
             match self.closed.front() {
-                Some(oldest) if oldest.last_sequence <= checkpoint => {
+                Some(oldest) if oldest.last_sequence <= checkpoint && !self.pinned.contains_key(&oldest.id) => {
                     bytes -= oldest.bytes;
                     self.free.extend(self.closed.pop_front());
                 }
                 _ => return,
             }
         }
+    }
+
+    /// Keeps the segment that holds `sequence` in place; answers its id, first sequence and file. `None` when it is gone
+    /// or not written yet.
+    pub(super) fn pin(&mut self, sequence: u64) -> Option<(u64, u64, PathBuf)> {
+        let closed = self.closed.iter().map(|segment| (segment.id, segment.first_sequence, segment.last_sequence));
+        let current = (self.current.header.id, self.current.header.first_sequence, self.next_sequence - 1);
+        let (id, first, _) = closed.chain([current]).find(|(_, first, last)| (*first..=*last).contains(&sequence))?;
+        *self.pinned.entry(id).or_default() += 1;
+        Some((id, first, segment_path(&self.folder, id)))
+    }
+
+    /// Lets go of a segment.
+    pub(super) fn unpin(&mut self, id: u64) {
+        if let Some(readers) = self.pinned.get_mut(&id) {
+            *readers -= 1;
+            if *readers == 0 {
+                self.pinned.remove(&id);
+            }
+        }
+    }
+
+    /// Bytes of closed segments that only readers keep from being given up.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.closed.iter().filter(|segment| self.pinned.contains_key(&segment.id)).map(|segment| segment.bytes).sum()
     }
 
     /// Plans a segment with room for a frame of `payload_bytes`, twice as large as the current one.
@@ -307,15 +341,17 @@ impl Journal {
         let wanted = doubled.min((limits.cap / 4).max(SEGMENT_BYTES_MIN));
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
         self.trim(limits.retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
-        let recycle = self
-            .free
-            .iter()
-            .position(|free| free.bytes >= needed && free.bytes >= wanted / 2)
-            .map(|place| self.free.swap_remove(place));
+        self.free.sort_by_key(|segment| segment.id);
+        let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;
+        let mut remove_first = Vec::new();
+        let recycle = self.free.iter().position(large_enough).map(|place| {
+            remove_first.extend(self.free.drain(..place));
+            self.free.remove(0)
+        });
         let bytes = recycle.map_or(bytes, |segment| segment.bytes);
         let freed: u64 = self.free.iter().map(|segment| segment.bytes).sum();
         if self.bytes() - freed + bytes > limits.cap {
-            self.free.extend(recycle);
+            self.free.splice(0..0, remove_first.into_iter().chain(recycle));
             return Err(Error::new(
                 ErrorKind::Full,
                 format!(
@@ -326,7 +362,7 @@ impl Journal {
         }
         let id = self.next_id;
         self.next_id += 1;
-        Ok(Plan { id, salt: ids.next_u64(), bytes, recycle })
+        Ok(Plan { id, salt: ids.next_u64(), bytes, recycle, remove_first })
     }
 
     /// Files that nobody needs any more.
@@ -356,7 +392,8 @@ impl Journal {
 /// `Full`, `Unavailable`.
 pub(super) fn prepare(disk: &dyn Disk, folder: &Path, plan: Plan) -> Result<Prepared> {
     let path = segment_path(folder, plan.id);
-    let Plan { id, salt, bytes, recycle } = plan;
+    let Plan { id, salt, bytes, recycle, remove_first } = plan;
+    remove(disk, folder, &remove_first)?;
     let file = match recycle {
         Some(old) => {
             disk.rename(&segment_path(folder, old.id), &path)?;
@@ -378,6 +415,18 @@ pub(super) fn prepare(disk: &dyn Disk, folder: &Path, plan: Plan) -> Result<Prep
     };
     disk.sync_dir(folder)?;
     Ok(Prepared { id, salt, bytes, file })
+}
+
+/// Removes the files of segments, oldest first, each made durable: a power cut leaves no gap among those that stay.
+///
+/// # Errors
+/// `Unavailable`.
+pub(super) fn remove(disk: &dyn Disk, folder: &Path, segments: &[ClosedSegment]) -> Result<()> {
+    for segment in segments {
+        disk.remove(&segment_path(folder, segment.id))?;
+        disk.sync_dir(folder)?;
+    }
+    Ok(())
 }
 
 fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<()> {

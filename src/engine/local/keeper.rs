@@ -9,6 +9,7 @@ use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 
 use super::core::Core;
 use super::journal::{self, Limits};
+use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind};
 
 /// What the keeper is told.
@@ -63,6 +64,7 @@ impl KeeperHandle {
 pub(super) fn run(core: &Core, inbox: &KeeperInbox) {
     let watch_every = Duration::from_millis((core.config.store_call_max_ms / 4).clamp(1, 1_000));
     let mut watching = false;
+    let mut looked = Stopwatch::start();
     let mut wanted: Option<usize> = None;
     loop {
         let task = if watching {
@@ -70,16 +72,23 @@ pub(super) fn run(core: &Core, inbox: &KeeperInbox) {
         } else {
             inbox.0.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
+        // Messages may come faster than the time-out, so it is not the only occasion to look.
+        if watching && looked.elapsed() >= watch_every {
+            looked = Stopwatch::start();
+            watching = core.check_store_call();
+        }
         match task {
             Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Task::Watch) => watching = true,
-            Err(RecvTimeoutError::Timeout) => watching = core.check_store_call(),
+            Err(RecvTimeoutError::Timeout) => {}
+            // After a fault the files stay as they are for the recovery.
+            Ok(Task::Room(_) | Task::Tidy) if core.check_open().is_err() => {}
             Ok(Task::Room(payload_bytes)) => {
-                wanted = core.make_room(wanted.map_or(payload_bytes, |other| other.max(payload_bytes)));
+                wanted = core.make_room(wanted.map_or(payload_bytes, |other| other.max(payload_bytes)), watch_every);
             }
             Ok(Task::Tidy) => {
                 if let Some(payload_bytes) = wanted {
-                    wanted = core.make_room(payload_bytes);
+                    wanted = core.make_room(payload_bytes, watch_every);
                 }
                 core.tidy();
             }
@@ -94,8 +103,12 @@ impl Core {
 
     /// Sees to it that there is a spare segment for a batch with this payload. Answers what is still wanted when
     /// that has to wait for the applier.
-    fn make_room(&self, payload_bytes: usize) -> Option<usize> {
-        let unclaimed = self.pipeline.lock().room.spare;
+    fn make_room(&self, payload_bytes: usize, patience: Duration) -> Option<usize> {
+        // A body may hang inside the store with the mutex; the watchdog, on this very thread, must not hang with it.
+        let Some(unclaimed) = self.pipeline.try_lock_for(patience).map(|pipeline| pipeline.room.spare) else {
+            self.keeper.ask_for_room(payload_bytes);
+            return None;
+        };
         let needed = payload_bytes as u64 + super::segment::FRAME_HEADER as u64;
         if unclaimed.is_some_and(|capacity| capacity >= needed) {
             self.signals.sealed.notify_all();
@@ -116,12 +129,12 @@ impl Core {
                 self.counts.segments_prepared.fetch_add(1, Ordering::Relaxed);
                 let too_small = pipeline.room.spare.is_some();
                 pipeline.room.spare = Some(prepared.capacity());
-                pipeline.no_room.1 = None;
+                pipeline.no_room.error = None;
                 if let Err(error) = self.journal(|journal| journal.install(prepared, too_small)) {
-                    pipeline.no_room = (pipeline.no_room.0 + 1, Some(error));
+                    pipeline.refuse_room(payload_bytes, error);
                 }
             }
-            Err(error) => pipeline.no_room = (pipeline.no_room.0 + 1, Some(error)),
+            Err(error) => pipeline.refuse_room(payload_bytes, error),
         }
         self.signals.sealed.notify_all();
         None
@@ -135,33 +148,24 @@ impl Core {
             (journal.take_free(), journal.disk())
         });
         let Ok((free, (disk, folder))) = given_up else { return };
-        for segment in free {
-            // Oldest first, each made durable: a power cut leaves no gap among those that stay.
-            let path = journal::segment_path(&folder, segment.id);
-            let removed = disk.remove(&path).and_then(|()| disk.sync_dir(&folder));
-            if let Err(error) = removed {
-                self.close_with(Error::with_source(error.kind(), format!("journal: {error}"), error));
-                return;
-            }
+        if let Err(error) = journal::remove(&*disk, &folder, &free) {
+            self.close_with(Error::with_source(error.kind(), format!("journal: {error}"), error));
         }
     }
 
-    /// Closes the engine when the applier has been inside one store call for too long. Answers whether it is inside
-    /// one at all.
+    /// Closes the engine when the applier has been inside one store call for too long. Answers whether it is
+    /// at work at all.
     fn check_store_call(&self) -> bool {
-        match self.applier.inside_for() {
-            None => false,
-            Some(inside) => {
-                let limit = Duration::from_millis(self.config.store_call_max_ms);
-                if inside > limit && self.fault().is_none() {
-                    self.close_with(Error::unavailable(format!(
-                        "the store has not answered for {} ms; restart the process and reopen",
-                        inside.as_millis()
-                    )));
-                }
-                true
-            }
+        let limit = Duration::from_millis(self.config.store_call_max_ms);
+        if let Some(inside) = self.applier.inside_for().filter(|inside| *inside > limit)
+            && self.fault().is_none()
+        {
+            self.close_with(Error::unavailable(format!(
+                "the store has not answered for {} ms; restart the process and reopen",
+                inside.as_millis()
+            )));
         }
+        self.applier.is_busy()
     }
 }
 

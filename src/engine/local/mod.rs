@@ -23,6 +23,7 @@ mod core;
 mod current;
 pub mod disk;
 mod epoch;
+mod feed;
 mod journal;
 mod keeper;
 mod mark;
@@ -48,7 +49,7 @@ use parking_lot::Mutex;
 
 use crate::config::{Config, Durability};
 use crate::engine::{
-    Capabilities, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, Page, Reader, Tree, Txn,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, Page, Reader, Tree, Txn,
     TxnOptions, Value,
 };
 use crate::error::{Error, Result};
@@ -93,9 +94,11 @@ impl LocalEngine {
         let threads = Threads::start(&opened.core, opened.inbox)?;
         let engine = LocalEngine { core: opened.core, threads: Mutex::new(Some(threads)) };
         engine.core.keeper.ask_for_room(0);
+        // A long replay may have filled the memtable: the applier has to begin before anybody waits for it.
+        engine.core.freeze_if_due(&mut engine.core.pipeline.lock());
         // The history of openings is committed like anything else: before it is durable nobody is answered.
         let (key, value) = (opened.entry.key(), opened.entry.value());
-        engine.transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Meta, &key, value.clone()))?;
+        engine.core.run_admitted(&TxnOptions::default(), &mut |txn| txn.put(Tree::Meta, &key, value.clone()))?;
         if let Some(birth) = opened.birth {
             birth.write(&*disk, folder)?;
         }
@@ -172,6 +175,10 @@ impl Engine for LocalEngine {
         self.core.apply_up_to(self.core.durable.load(Ordering::Acquire))
     }
 
+    fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
+        self.core.changes(after, limit)
+    }
+
     fn cursor(&self) -> Cursor {
         self.core.cursor_at(self.core.memtables.visible().1)
     }
@@ -186,6 +193,7 @@ impl Engine for LocalEngine {
             txn_writes_max: TXN_WRITES_MAX,
             txn_bytes_max: TXN_BYTES_MAX,
             durability_max: Durability::PowerLoss,
+            feeds_changes: self.core.check_writable().is_ok(),
             persistent: self.core.persistent,
             syncs_folders: self.core.syncs_folders,
         }
@@ -195,21 +203,30 @@ impl Engine for LocalEngine {
         let core = &self.core;
         let counts = &core.counts;
         let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        let (journal_bytes, journal_appended_bytes) =
-            core.journal(|journal| (journal.bytes(), journal.appended_bytes())).unwrap_or_default();
+        let (journal_bytes, journal_pinned_bytes, journal_appended_bytes) = core
+            .journal(|journal| (journal.bytes(), journal.pinned_bytes(), journal.appended_bytes()))
+            .unwrap_or_default();
+        let (batch_commits, journal_sync_us) = counts.histograms();
+        let durable_sequence = core.durable.load(Ordering::Acquire);
+        let applied_sequence = core.checkpoint.load(Ordering::Acquire);
         EngineStats {
             commits: read(&counts.commits),
             batches: read(&counts.batches),
             batch_commits_max: read(&counts.batch_commits_max),
+            batch_commits,
             journal_syncs: read(&counts.batches),
+            journal_sync_us,
+            journal_pinned_bytes,
             segments_prepared: read(&counts.segments_prepared),
             journal_bytes,
             journal_appended_bytes,
             memtable_bytes: core.memtables.bytes(),
-            durable_sequence: core.durable.load(Ordering::Acquire),
-            applied_sequence: core.checkpoint.load(Ordering::Acquire),
+            durable_sequence,
+            applied_sequence,
+            applier_lag: durable_sequence.saturating_sub(applied_sequence),
             store_syncs: read(&counts.store_syncs),
             store_writes: read(&counts.store_writes),
+            store_written_bytes: read(&counts.store_written_bytes),
             store_bytes: core.store(|store| Ok(store.disk_bytes())).unwrap_or(0),
             stall_us: core.admission.stall_us(),
             slow_bodies: read(&counts.slow_bodies),
@@ -228,7 +245,12 @@ impl Engine for LocalEngine {
         core.begin_close();
         let mut ended = join(committer);
         core.applier.stop();
-        ended = ended.and(core.join_applier(applier));
+        if let Err(hung) = core.join_applier(applier) {
+            // The store is in the hands of a thread that may still write: the folder stays locked with it.
+            core.keeper.stop();
+            core.mark_closed();
+            return Err(hung);
+        }
         if core.fault().is_none() {
             ended = ended.and(core.append_closing_frame());
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::batch;
+use super::batch::{self, PAYLOAD_OVERHEAD};
 use super::core::{Core, Parts, panic_text};
 use super::current::Current;
 use super::disk::Disk;
@@ -86,6 +86,10 @@ pub(super) fn for_writing(
     let lock = disk.lock(folder)?;
     let live = Current::read(&*disk, folder)?;
     let created = live.is_none();
+    if !created {
+        // Whoever made the folder may have died between the rename of `CURRENT` and the sync of its name.
+        disk.sync_dir(folder)?;
+    }
     let current = match live {
         Some(current) => current,
         None => {
@@ -238,15 +242,24 @@ fn remove_unborn(disk: &dyn Disk, folder: &Path) -> Result<()> {
         };
         if segments {
             let survey = Survey::read_any(disk, &journal)?;
-            // The first frame is the epoch of the opening that made the folder; nobody was answered before it.
-            if survey.tail(disk)?.end > 1 {
+            // The first frame is the epoch of the opening that made the folder; nobody was answered before it. A frame
+            // without writes tells no more than that this opening ended in good order.
+            let commits = survey.replay(disk, 1)?.frames.iter().any(|(_, payload)| payload.len() > PAYLOAD_OVERHEAD);
+            if commits {
                 return Err(Error::corrupt(format!(
                     "{}: CURRENT is missing, but {name} holds commits; restore CURRENT from a copy of the folder",
                     folder.display()
                 )));
             }
         }
-        disk.remove_dir_all(&root)?;
+        if segments || is_empty_folder(disk, &root.join("store"))? {
+            disk.remove_dir_all(&root)?;
+        } else {
+            // Most likely cut off before its first segment. But a store that lost `CURRENT` and journal together looks
+            // the same, so it is put aside rather than removed.
+            let aside = free_name(disk, folder, "unborn")?;
+            disk.rename(&root, &aside)?;
+        }
     }
     disk.sync_dir(folder)
 }
@@ -280,9 +293,10 @@ fn open_or_replace_store(
     identity: Identity,
 ) -> Result<(Arc<dyn KvStore>, bool)> {
     disk.create_dir(&folders.store)?;
+    disk.sync_dir(&folders.root)?;
     let damage = match open_guarded(opener, &folders.store, config) {
         // What an earlier process wrote may stand in the page cache alone; what it says is only used once synced.
-        Ok(store) => return store.sync().map(|()| (store, false)),
+        Ok(store) => return guarded(|| store.sync()).map(|()| (store, false)),
         Err(error) if error.kind() == ErrorKind::Corrupt => error,
         Err(error) => return Err(error),
     };
@@ -299,10 +313,7 @@ fn open_or_replace_store(
             damage,
         ));
     }
-    let aside = (1..)
-        .map(|count| folders.root.join(format!("store.damaged-{count}")))
-        .find(|path| matches!(disk.list(path), Err(error) if error.kind() == ErrorKind::NotFound))
-        .ok_or_else(|| Error::internal("no free name for a damaged store"))?;
+    let aside = free_name(disk, &folders.root, "store.damaged")?;
     disk.rename(&folders.store, &aside)?;
     disk.create_dir(&folders.store)?;
     disk.sync_dir(&folders.root)?;
@@ -310,9 +321,30 @@ fn open_or_replace_store(
     Ok((store, true))
 }
 
+fn is_empty_folder(disk: &dyn Disk, folder: &Path) -> Result<bool> {
+    match disk.list(folder) {
+        Ok(names) => Ok(names.is_empty()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// A name for a folder that is put aside: nothing is ever put in the place of another.
+fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> Result<PathBuf> {
+    (1..)
+        .map(|count| folder.join(format!("{name}-{count}")))
+        .find(|path| matches!(disk.list(path), Err(error) if error.kind() == ErrorKind::NotFound))
+        .ok_or_else(|| Error::internal("no free name for a folder that is put aside"))
+}
+
 fn open_guarded(opener: &dyn StoreOpener, folder: &Path, config: &Config) -> Result<Arc<dyn KvStore>> {
-    catch_unwind(AssertUnwindSafe(|| opener.open(folder, config.cache_bytes))).unwrap_or_else(|panic| {
-        Err(Error::corrupt(format!("{}: the store panicked as it opened: {}", folder.display(), panic_text(&*panic))))
+    guarded(|| opener.open(folder, config.cache_bytes))
+}
+
+/// Calls the store; a panic in it is damage.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        Err(Error::corrupt(format!("the store panicked as it opened: {}", panic_text(&*panic))))
     })
 }
 
@@ -344,7 +376,9 @@ impl Base {
         let Tail { end, checkpoint } = survey.tail(disk)?;
         let reach = first - 1;
         let proven = checkpoint.max(reach);
-        let applied = match store.mark()? {
+        let mark = guarded(|| store.mark())?;
+        let marked = mark.is_some();
+        let applied = match mark {
             Some(mark) => {
                 let mark = Mark::decode(&mark)?;
                 if mark.identity != identity {
@@ -353,7 +387,7 @@ impl Base {
                 mark.applied
             }
             None => {
-                require_empty(store)?;
+                guarded(|| require_empty(store))?;
                 0
             }
         };
@@ -368,7 +402,6 @@ impl Base {
                  missing; restore the folder from a copy or a snapshot"
             )));
         }
-        let marked = store.mark()?.is_some();
         Ok(Base { sequence: proven.min(applied), survey, rebuilt: applied < proven || !marked })
     }
 }
@@ -392,6 +425,8 @@ fn rewrite(
     base: &Base,
     replay: &Replay,
 ) -> Result<Journal> {
+    // A segment may stand under a name that is not durable yet, and what it supersedes must not go before it is.
+    disk.sync_dir(&folders.journal)?;
     for path in &base.survey.leftovers {
         disk.remove(path)?;
     }

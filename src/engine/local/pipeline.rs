@@ -50,11 +50,21 @@ pub(super) struct Pipeline {
     role: Role,
     next_version: u64,
     pub(super) room: Room,
-    /// Why the newest attempt to prepare a segment failed, and the attempt it was.
-    pub(super) no_room: (u64, Option<Error>),
+    pub(super) no_room: NoRoom,
+    /// Somebody waits for the open batch to be sealed, however young it is.
+    seal_wanted: bool,
     last_batch: usize,
     pub(super) freeze_wanted: bool,
     closing: bool,
+}
+
+/// The newest failed attempt to prepare a segment.
+#[derive(Debug, Default)]
+pub(super) struct NoRoom {
+    attempt: u64,
+    /// The payload that room was sought for: a smaller one may still find some.
+    payload_bytes: usize,
+    pub(super) error: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +134,8 @@ impl Pipeline {
             role: Role::Free,
             next_version: version + 1,
             room,
-            no_room: (0, None),
+            no_room: NoRoom::default(),
+            seal_wanted: false,
             last_batch: 0,
             freeze_wanted: false,
             closing: false,
@@ -137,6 +148,11 @@ impl Pipeline {
             return Some((write, Depends::Open));
         }
         self.sealed.as_ref()?.writes.get(tree, key).map(|write| (write, Depends::Sealed))
+    }
+
+    /// Notes that no segment can be had for a batch with this payload.
+    pub(super) fn refuse_room(&mut self, payload_bytes: usize, error: Error) {
+        self.no_room = NoRoom { attempt: self.no_room.attempt + 1, payload_bytes, error: Some(error) };
     }
 
     /// The open batch has grown large enough to go first.
@@ -167,7 +183,7 @@ impl Core {
     /// # Errors
     /// `Full` when no segment can be prepared; `Closed`.
     pub(super) fn wait_for_room(&self, pipeline: &mut MutexGuard<'_, Pipeline>, payload_bytes: usize) -> Result<()> {
-        let seen = pipeline.no_room.0;
+        let seen = pipeline.no_room.attempt;
         while !self.has_room(pipeline, payload_bytes) {
             self.check_open()?;
             if pipeline.closing {
@@ -175,12 +191,18 @@ impl Core {
             }
             if pipeline.is_overfull(payload_bytes) {
                 // A batch of `Buffered` commits alone would otherwise sit until its timer.
+                pipeline.seal_wanted = true;
                 self.signals.committer.notify_one();
             } else {
-                match &pipeline.no_room {
-                    (attempt, Some(error)) if *attempt > seen => return Err(error.clone()),
-                    _ => self.keeper.ask_for_room(pipeline.open.payload_bytes + payload_bytes),
+                let total = pipeline.open.payload_bytes + payload_bytes;
+                let refused = &pipeline.no_room;
+                if let Some(error) = &refused.error
+                    && refused.attempt > seen
+                    && refused.payload_bytes <= total
+                {
+                    return Err(error.clone());
                 }
+                self.keeper.ask_for_room(total);
             }
             // The time-out is for a fault that was noticed without the body mutex, whose wake-up can be missed.
             self.signals.sealed.wait_for(pipeline, ROOM_LOOK);
@@ -210,6 +232,8 @@ impl Core {
                 pipeline.held.push((version, own));
             } else {
                 self.publish_own(&mut pipeline, version, &own);
+                // The memtable may fill up with this batch alone, and those whom that holds back wait for the applier.
+                self.freeze_if_due(&mut pipeline);
             }
         }
         let first = pipeline.open_since.is_none();
@@ -236,6 +260,8 @@ impl Core {
         if depends == Depends::Nothing {
             return Ok(());
         }
+        // Under the mutex: once a batch has failed, nobody comes to wake those who wait for another.
+        self.check_open()?;
         let waiter = Arc::new(Waiter { thread: thread::current(), state: AtomicU8::new(WAITING), wrote });
         match depends {
             Depends::Sealed if pipeline.sealed.is_some() => pipeline.sealed_waiters.push(Arc::clone(&waiter)),
@@ -324,6 +350,7 @@ impl Core {
             let batch = Arc::new(std::mem::replace(&mut pipeline.open, Batch::new(sequence + 1, last_version)));
             pipeline.sealed_waiters = std::mem::take(&mut pipeline.open_waiters);
             pipeline.open_since = None;
+            pipeline.seal_wanted = false;
             pipeline.last_batch = pipeline.sealed_waiters.len();
             if pipeline.room.place(batch.payload_bytes) {
                 self.keeper.ask_for_room(0);
@@ -332,6 +359,7 @@ impl Core {
             self.signals.sealed.notify_all();
             batch
         };
+        let took = Stopwatch::start();
         let appended = self.check_open().and_then(|()| {
             let checkpoint = self.checkpoint.load(Ordering::Acquire);
             self.journal(|journal| journal.append(&batch, self.config.clock.now_ms(), checkpoint))?
@@ -339,7 +367,7 @@ impl Core {
         if let Err(error) = appended {
             return self.fail_batch(error);
         }
-        self.counts.batch(batch.commits);
+        self.counts.batch(batch.commits, took.elapsed());
         self.durable.store(batch.sequence, Ordering::Release);
         let unpublished = batch
             .writes
@@ -436,7 +464,8 @@ impl Core {
                 let due = Duration::from_millis(self.config.sync_every_ms);
                 let waited = pipeline.open_since.map_or(due, |since| since.elapsed());
                 let large = pipeline.open.payload_bytes >= self.config.sync_every_bytes.min(OPEN_PAYLOAD_MAX / 2);
-                if pipeline.closing || waited >= due || large || !pipeline.open_waiters.is_empty() {
+                let wanted = pipeline.seal_wanted || pipeline.closing;
+                if wanted || waited >= due || large || !pipeline.open_waiters.is_empty() {
                     pipeline.role = Role::Committer;
                     continue;
                 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::journal::ClosedSegment;
 use super::segment::{Frames, HeaderState, Identity, SEGMENT_HEADER, SegmentHeader};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The live segments of a journal folder.
 #[derive(Debug)]
@@ -79,7 +79,17 @@ impl Survey {
     fn read_as(disk: &dyn Disk, folder: &Path, mut identity: Option<Identity>) -> Result<Self> {
         let mut survey = Survey { segments: Vec::new(), leftovers: Vec::new(), next_id: 1, last: OnceCell::new() };
         let mut found = Vec::new();
-        for name in disk.list(folder)? {
+        let names = match disk.list(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::with_source(
+                    ErrorKind::Corrupt,
+                    format!("{}: the journal is gone; restore the folder from a copy or a snapshot", folder.display()),
+                    error,
+                ));
+            }
+            names => names?,
+        };
+        for name in names {
             let path = folder.join(&name);
             let id = name.strip_suffix(".seg").filter(|hex| hex.len() == 16);
             let Some(id) = id.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {

@@ -230,6 +230,16 @@ impl<'a> Frames<'a> {
         Frames { segment, bytes, offset: SEGMENT_HEADER, sequence, chain }
     }
 
+    /// Over bytes that begin with frame `sequence`, where the frame before it has this header CRC.
+    pub(super) fn resume(segment: SegmentHeader, bytes: &'a [u8], sequence: u64, chain: u32) -> Self {
+        Frames { segment, bytes, offset: 0, sequence, chain }
+    }
+
+    /// Where the next frame starts.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// The sequence that the next frame must have.
     pub(super) fn next_sequence(&self) -> u64 {
         self.sequence

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::disk::{Disk, DiskFile, LockGuard};
-use super::sim::SimDisk;
+use super::sim::{Call, Fault, SimDisk};
 use super::{LocalEngine, OpenReport};
 use crate::config::{Config, Durability};
 use crate::engine::memory::{MemoryOpener, MemoryStore};
-use crate::engine::{Direction, Engine, KeyRange, Reader, Tree, TxnOptions, Value, read_counter};
+use crate::engine::{Change, Cursor, Direction, Engine, KeyRange, Reader, Tree, TxnOptions, Value, read_counter};
 use crate::error::{ErrorKind, Result};
 
 const FOLDER: &str = "/data";
@@ -424,4 +424,127 @@ fn an_engine_opened_for_reading_sees_everything_writes_nothing_and_keeps_the_epo
         (after.writes, after.creates, after.renames, after.removes)
     );
     assert_eq!(machine.engine().epoch().number, 2);
+}
+
+/// Every change after `cursor`, page by page.
+fn feed(engine: &LocalEngine, mut cursor: Cursor, limit: usize) -> (Vec<Change>, Cursor) {
+    let mut all = Vec::new();
+    loop {
+        let page = engine.changes(&cursor, limit).unwrap();
+        if page.changes.is_empty() && page.cursor == cursor {
+            return (all, cursor);
+        }
+        all.extend(page.changes);
+        cursor = page.cursor;
+    }
+}
+
+#[test]
+fn the_change_feed_tells_every_durable_write_in_order_over_segments_and_reopenings() {
+    let machine = Machine::new();
+    let mut expected: Vec<(String, Option<String>)> = Vec::new();
+    let mut engine = machine.engine();
+    let start = engine.cursor();
+    for round in 0..4 {
+        for i in 0..150 {
+            let (key, value) = (format!("key {}", i % 40), format!("{round} {i} {}", "x".repeat(1_500)));
+            put(&engine, Durability::PowerLoss, &key, &value).unwrap();
+            expected.push((key, Some(value)));
+        }
+        let gone = format!("key {round}");
+        let options = TxnOptions::default();
+        engine.transact(&options, &mut |txn| txn.delete(Tree::Kv, gone.as_bytes())).unwrap();
+        expected.push((gone, None));
+        if round == 1 {
+            engine.checkpoint().unwrap();
+        }
+        engine.close().unwrap();
+        engine = machine.engine();
+    }
+    for limit in [1, 7, 1_000] {
+        let (changes, end) = feed(&engine, start, limit);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let seen: Vec<(String, Option<String>)> = changes
+            .iter()
+            .filter(|change| change.tree == Tree::Kv)
+            .map(|change| (text(&change.key), change.value.as_deref().map(text)))
+            .collect();
+        assert!(seen == expected, "limit {limit}");
+        assert!(changes.windows(2).all(|pair| pair[0].cursor <= pair[1].cursor));
+        assert_eq!(end, engine.cursor());
+    }
+    assert_eq!(engine.stats().journal_pinned_bytes, 0);
+}
+
+#[test]
+fn a_feed_reader_behind_the_journal_or_of_another_history_is_told_so() {
+    let mut machine = Machine::new();
+    machine.config.journal_retention_bytes = 0;
+    let engine = machine.engine();
+    let start = engine.cursor();
+    for i in 0..2_000 {
+        put(&engine, Durability::Buffered, &format!("key {i}"), &"x".repeat(1_500)).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    put(&engine, Durability::PowerLoss, "last", "1").unwrap();
+    engine.checkpoint().unwrap();
+    assert_eq!(engine.changes(&start, 10).unwrap_err().kind(), ErrorKind::NeedsFull);
+
+    let here = engine.cursor();
+    let of = |change: &dyn Fn(&mut Cursor)| {
+        let mut cursor = here;
+        change(&mut cursor);
+        engine.changes(&cursor, 10).unwrap_err().kind()
+    };
+    assert_eq!(of(&|cursor| cursor.lineage ^= 1), ErrorKind::Invalid);
+    assert_eq!(of(&|cursor| cursor.sequence += 1_000), ErrorKind::Invalid);
+    assert_eq!(of(&|cursor| cursor.epoch.id ^= 1), ErrorKind::Invalid);
+    assert_eq!(of(&|cursor| cursor.epoch.number += 1), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_body_that_swallows_the_error_of_a_write_past_the_limits_commits_nothing() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let value = Value::from(vec![0; 16 << 10]);
+    let error = engine
+        .transact(&TxnOptions::default(), &mut |txn| {
+            for i in 0..2_000 {
+                if txn.put(Tree::Kv, format!("key {i}").as_bytes(), value.clone()).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 1).unwrap().entries.is_empty());
+}
+
+#[test]
+fn a_replay_larger_than_the_memtable_opens_and_goes_on() {
+    let mut machine = Machine::new();
+    machine.config.memtable_bytes = 8 << 20;
+    let engine = machine.engine();
+    for i in 0..300 {
+        put(&engine, Durability::Buffered, &format!("key {i}"), &"x".repeat(12_000)).unwrap();
+    }
+    engine.sync().unwrap();
+    let mut after = machine.killed();
+    after.config.memtable_bytes = 1 << 20;
+    drop(engine);
+    let engine = after.engine();
+    put(&engine, Durability::PowerLoss, "after", "1").unwrap();
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 1_000).unwrap().entries.len(), 301);
+}
+
+#[test]
+fn a_creation_that_failed_at_its_last_step_is_made_again() {
+    let machine = Machine::new();
+    machine.disk.fail_after(1, Fault::full().only(Call::Rename).on("CURRENT"));
+    assert_eq!(machine.open().unwrap_err().kind(), ErrorKind::Full);
+    let fresh = Machine { store: Arc::new(MemoryStore::new()), ..machine.killed() };
+    let (engine, report) = fresh.open().unwrap();
+    assert!(report.created);
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
 }

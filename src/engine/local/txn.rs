@@ -51,6 +51,8 @@ struct LocalTxn<'c> {
     pipeline: &'c Pipeline,
     own: OwnWrites,
     depends: Depends,
+    /// A write passed the limits: the transaction can only fail.
+    spoiled: Option<Error>,
 }
 
 impl LocalTxn<'_> {
@@ -68,13 +70,22 @@ impl LocalTxn<'_> {
 
     fn write(&mut self, tree: Tree, key: &[u8], value: Option<Value>, added: bool) -> Result<()> {
         self.own.set(tree, key, OwnWrite { value, added });
-        if self.own.writes.len() > TXN_WRITES_MAX {
-            return Err(Error::invalid(format!("transaction: at most {TXN_WRITES_MAX} writes; split it up")));
+        let beyond = if self.own.writes.len() > TXN_WRITES_MAX {
+            Some(format!("transaction: at most {TXN_WRITES_MAX} writes; split it up"))
+        } else if self.own.bytes > TXN_BYTES_MAX {
+            Some(format!("transaction: at most {TXN_BYTES_MAX} bytes; split it up"))
+        } else {
+            None
+        };
+        match beyond {
+            None => Ok(()),
+            Some(message) => {
+                // The write is in already, so the body must not succeed, even if it swallows this.
+                let error = Error::invalid(message);
+                self.spoiled = Some(error.clone());
+                Err(error)
+            }
         }
-        if self.own.bytes > TXN_BYTES_MAX {
-            return Err(Error::invalid(format!("transaction: at most {TXN_BYTES_MAX} bytes; split it up")));
-        }
-        Ok(())
     }
 }
 
@@ -129,6 +140,15 @@ impl Core {
         self.check_open()?;
         self.check_writable()?;
         self.admission.admit(|| self.memtables.bytes(), || self.check_open().is_err());
+        self.run_admitted(options, body)
+    }
+
+    /// The same without back-pressure.
+    pub(super) fn run_admitted(
+        &self,
+        options: &TxnOptions,
+        body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
+    ) -> Result<Committed> {
         loop {
             let mut pipeline = self.pipeline.lock();
             self.check_open()?;
@@ -163,7 +183,8 @@ impl Core {
         pipeline: &MutexGuard<'_, Pipeline>,
         body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>,
     ) -> (Result<()>, OwnWrites, Depends) {
-        let mut txn = LocalTxn { core: self, pipeline, own: OwnWrites::default(), depends: Depends::Nothing };
+        let mut txn =
+            LocalTxn { core: self, pipeline, own: OwnWrites::default(), depends: Depends::Nothing, spoiled: None };
         let took = Stopwatch::start();
         let outcome = {
             // Left also when the body panics: its writes are still in `txn` alone, and go with it.
@@ -173,6 +194,7 @@ impl Core {
         if took.elapsed().as_micros() > SLOW_BODY_US {
             self.counts.slow_bodies.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
+        let outcome = outcome.and(txn.spoiled.map_or(Ok(()), Err));
         (outcome, txn.own, txn.depends)
     }
 }

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use crate::engine::local::disk::{Disk, DiskFile, LockGuard};
 use crate::engine::{
-    Capabilities, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Page, Reader, Tree, Txn,
-    TxnOptions, Value, WriteBatch,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Page, Reader,
+    Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::Result;
 
@@ -121,6 +121,8 @@ pub struct EngineCounts {
     pub syncs: u64,
     /// Calls of `checkpoint`.
     pub checkpoints: u64,
+    /// Calls of `changes`.
+    pub changes: u64,
 }
 
 /// An engine that counts its calls.
@@ -183,6 +185,11 @@ impl Engine for CountEngine {
     fn checkpoint(&self) -> Result<()> {
         self.counts.lock().checkpoints += 1;
         self.inner.checkpoint()
+    }
+
+    fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
+        self.counts.lock().changes += 1;
+        self.inner.changes(after, limit)
     }
 
     fn cursor(&self) -> Cursor {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::engine::{
-    Capabilities, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Page, Reader, Tree, Txn,
-    TxnOptions, Value, WriteBatch,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Page, Reader,
+    Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::{Error, Result};
 
@@ -157,6 +157,8 @@ pub enum EngineCall {
     Sync,
     /// `checkpoint`.
     Checkpoint,
+    /// `changes`.
+    Changes,
 }
 
 /// An engine whose calls go wrong on demand: [`Mishap::FailAfter`] of a `transact` is a commit that landed and whose
@@ -211,6 +213,10 @@ impl Engine for FaultEngine {
 
     fn checkpoint(&self) -> Result<()> {
         self.plans.run(EngineCall::Checkpoint, || self.inner.checkpoint())
+    }
+
+    fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
+        self.plans.run(EngineCall::Changes, || self.inner.changes(after, limit))
     }
 
     fn cursor(&self) -> Cursor {
