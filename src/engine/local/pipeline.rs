@@ -482,7 +482,12 @@ impl Core {
     /// Leads batch after batch while commits keep coming.
     fn lead_many<'c>(&'c self, pipeline: MutexGuard<'c, Pipeline>) -> MutexGuard<'c, Pipeline> {
         drop(pipeline);
-        let woken = self.write_batch(|_| None);
+        // Counted before anybody is woken: those who are back at once must not be expected twice.
+        let mut came_meanwhile = 0;
+        let woken = self.write_batch(|pipeline| {
+            came_meanwhile = pipeline.open_waiters.len();
+            None
+        });
         let failed = woken.1 == FAILED;
         self.wake(woken);
         let mut pipeline = self.pipeline.lock();
@@ -490,7 +495,7 @@ impl Core {
             return pipeline;
         }
         // Those just woken are likely to come again, beside those who came meanwhile.
-        let target = pipeline.last_batch + pipeline.open_waiters.len();
+        let target = pipeline.last_batch + came_meanwhile;
         if target >= COMMITTER_FROM && !pipeline.closing {
             let gathering = Stopwatch::start();
             while pipeline.open_waiters.len() < target {
