@@ -129,9 +129,14 @@ pub(super) fn for_writing(
         replay_ms: took.elapsed().as_millis() as u64,
     };
     let room = journal.room();
+    let mut config = config.clone();
+    if let Some(free) = disk.free_bytes(folder)? {
+        // A store that is opened on a nearly full disk must not fill it with history.
+        config.journal_retention_bytes = config.journal_retention_bytes.min(free / 4);
+    }
     let (keeper, inbox) = keeper::channel();
     let core = Arc::new(Core::new(Parts {
-        config: config.clone(),
+        config,
         salts,
         folder: folder.to_path_buf(),
         engine: opener.engine(),

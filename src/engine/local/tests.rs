@@ -182,6 +182,10 @@ impl Disk for GatedDisk {
         self.disk.lock(folder)
     }
 
+    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>> {
+        self.disk.free_bytes(folder)
+    }
+
     fn syncs_folders(&self) -> bool {
         self.disk.syncs_folders()
     }
@@ -547,4 +551,38 @@ fn a_creation_that_failed_at_its_last_step_is_made_again() {
     let (engine, report) = fresh.open().unwrap();
     assert!(report.created);
     put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+}
+
+#[test]
+fn small_disks_open_work_say_full_and_go_on_when_room_is_back() {
+    for capacity in [4 << 20, 12 << 20] {
+        let mut machine = Machine::new();
+        machine.disk = SimDisk::recording().with_capacity(capacity);
+        machine.config = Config::new().unwrap();
+        let engine = machine.engine();
+        let value = "x".repeat(8_000);
+        let mut acknowledged = 0;
+        let error = loop {
+            match put(&engine, Durability::PowerLoss, &format!("key {acknowledged}"), &value) {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+            // The memory store takes nothing of the disk, so with checkpoints the journal alone would never fill it.
+            assert!(acknowledged < 10_000);
+            if acknowledged > 3 * capacity / 8_000 {
+                machine.disk.set_capacity(Some(machine.disk.used_bytes()));
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Full);
+        assert!(acknowledged * 8_000 > capacity / 4, "only {acknowledged} commits on {capacity} bytes");
+        assert_eq!(get(&engine, "key 0").as_deref(), Some(value.as_str()));
+        machine.disk.set_capacity(Some(2 * capacity as u64));
+        put(&engine, Durability::PowerLoss, "after", "room is back").unwrap();
+        drop(engine);
+        let engine = machine.power_cut(1).engine();
+        for i in 0..acknowledged {
+            assert_eq!(get(&engine, &format!("key {i}")).as_deref(), Some(value.as_str()));
+        }
+        assert_eq!(get(&engine, "after").as_deref(), Some("room is back"));
+    }
 }
