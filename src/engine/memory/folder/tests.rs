@@ -48,7 +48,7 @@ fn batch(number: usize) -> WriteBatch {
     let writes = vec![
         (Tree::Kv, key(&format!("k{}", number % 7)), value("value")),
         (Tree::Jobs, key("newest"), value("job")),
-        (Tree::Jobs, key(&format!("j{}", number % 3)), if number % 2 == 0 { value("job") } else { None }),
+        (Tree::Jobs, key(&format!("j{}", number % 3)), number.is_multiple_of(2).then(|| value("job")).flatten()),
     ];
     WriteBatch { writes, mark: Some(Value::from(number.to_string().as_bytes())) }
 }
@@ -79,7 +79,7 @@ fn run(disk: &SimDisk, progress: &mut Progress) -> Result<()> {
     for number in progress.given + 1..=BATCHES {
         progress.given = number;
         store.apply(&batch(number))?;
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             store.sync()?;
             progress.synced = number;
         }
