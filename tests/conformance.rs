@@ -44,8 +44,8 @@ fn the_memory_store_keeps_its_promises_through_each_wrapper() {
 
 fn memory_in_folder() -> Arc<dyn KvStore> {
     let disk = SimDisk::recording();
-    disk.create_dir(Path::new("/store")).unwrap();
-    Arc::new(FolderStore::open(Arc::new(disk), Path::new("/store")).unwrap())
+    disk.create_dir(Path::new("/store")).expect("a simulated disk has room");
+    Arc::new(FolderStore::open(Arc::new(disk), Path::new("/store")).expect("an empty folder opens"))
 }
 
 #[test]

@@ -27,7 +27,7 @@
 //! when the log has grown by another 4 MiB.
 //!
 //! The limits of the simple form: a snapshot is written inside one sync, so that takes as long as writing all live
-//! entries; and opening reads all of them. There is no lock: the engine holds that of the folder above.
+//! entries, which must stay below the engine's `store_call_max_ms`; and opening reads all of them. There is no lock: the engine holds that of the folder above.
 
 #[cfg(test)]
 mod tests;

@@ -378,3 +378,111 @@ impl Window {
         Ok(self.bytes.get(from..from + len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Tree;
+    use crate::engine::local::sim::SimDisk;
+
+    const PATH: &str = "/log";
+
+    fn header(salt: u64) -> FileHeader {
+        FileHeader { kind: Kind::Log, generation: 3, salt }
+    }
+
+    fn payload(bytes: usize) -> Payload {
+        let mut payload = Payload::new();
+        payload.put(Tree::Kv, b"", &vec![7; bytes - 8]);
+        assert_eq!(payload.len(), bytes);
+        payload
+    }
+
+    /// A disk with a file of frames whose payloads have these lengths.
+    fn frames_of(salt: u64, payloads: &[usize]) -> SimDisk {
+        let disk = SimDisk::new();
+        let mut file = FrameFile::create(&disk, Path::new(PATH), header(salt)).unwrap();
+        for bytes in payloads {
+            file.append(&mut payload(*bytes)).unwrap();
+        }
+        disk
+    }
+
+    fn walk(disk: &SimDisk) -> Frames {
+        let mut frames = Frames::open(disk, Path::new(PATH), Kind::Log, 3, true).unwrap();
+        while frames.next().unwrap().is_some() {}
+        frames
+    }
+
+    #[test]
+    fn a_file_that_is_reopened_goes_on_with_the_chain() {
+        let disk = frames_of(1, &[10, 20]);
+        let mut file = walk(&disk).into_file().unwrap();
+        file.append(&mut payload(30)).unwrap();
+        let mut frames = walk(&disk);
+        assert_eq!((frames.count(), frames.is_at_end(), frames.bytes()), (3, true, file.bytes()));
+        assert_eq!(frames.stranded().unwrap(), None);
+    }
+
+    #[test]
+    fn a_stranded_frame_is_found_wherever_its_magic_lies_in_the_blocks_that_are_looked_through() {
+        for shift in 0..8 {
+            let second = WINDOW_BYTES - FRAME_HEADER - 4 + shift;
+            let disk = frames_of(1, &[10, second, 10]);
+            disk.damage(Path::new(PATH), |bytes| bytes[FILE_HEADER + 2 * FRAME_HEADER + 10] ^= 1).unwrap();
+            let mut frames = walk(&disk);
+            assert_eq!((frames.count(), frames.stranded().unwrap()), (1, Some(3)), "shift {shift}");
+        }
+    }
+
+    #[test]
+    fn a_length_under_a_sound_checksum_is_believed_no_further_than_the_file_and_the_limit() {
+        for (length, room) in [(u32::MAX, 0), (PAYLOAD_BYTES_MAX as u32 + 1, PAYLOAD_BYTES_MAX + 1), (11, 10)] {
+            let disk = frames_of(1, &[]);
+            disk.damage(Path::new(PATH), |bytes| {
+                let (_, file_crc) = header(1).encode();
+                let zeros = vec![0; room];
+                let fields: [&[u8]; 5] = [
+                    FRAME_MAGIC,
+                    &length.to_le_bytes(),
+                    &1u64.to_le_bytes(),
+                    &file_crc.to_le_bytes(),
+                    &crc32c::crc32c(&zeros).to_le_bytes(),
+                ];
+                let crc = fields.iter().fold(file_crc, |crc, field| crc32c::crc32c_append(crc, field));
+                bytes.extend(fields.into_iter().flatten().chain(&crc.to_le_bytes()).chain(&zeros));
+            })
+            .unwrap();
+            assert_eq!(walk(&disk).count(), 0, "{length}");
+        }
+    }
+
+    #[test]
+    fn frames_of_another_file_and_gaps_never_pass() {
+        let ours = frames_of(1, &[10, 10, 10]);
+        let bytes = |disk: &SimDisk| {
+            let file = disk.open(Path::new(PATH), false).unwrap();
+            let mut bytes = vec![0; file.len().unwrap() as usize];
+            file.read_at(0, &mut bytes).unwrap();
+            bytes
+        };
+        let second = FILE_HEADER + FRAME_HEADER + 10;
+        let theirs = bytes(&frames_of(2, &[10, 10, 10]));
+        let spliced = ours.kill();
+        spliced.damage(Path::new(PATH), |bytes| bytes[second..].copy_from_slice(&theirs[second..])).unwrap();
+        let mut frames = walk(&spliced);
+        assert_eq!((frames.count(), frames.stranded().unwrap()), (1, None));
+        let gap = ours.kill();
+        gap.damage(Path::new(PATH), |bytes| drop(bytes.drain(second..second + FRAME_HEADER + 10))).unwrap();
+        let mut frames = walk(&gap);
+        assert_eq!((frames.count(), frames.stranded().unwrap()), (1, Some(3)));
+    }
+
+    #[test]
+    fn only_names_spelled_as_files_are_named_are_theirs() {
+        assert_eq!(Kind::Log.generation_of(&Kind::Log.file_name(0xab)), Some(0xab));
+        for name in ["log-ab", "log-00000000000000AB", "log-+0000000000000ab", "snapshot-00000000000000ab", "LOCK"] {
+            assert_eq!(Kind::Log.generation_of(name), None, "{name}");
+        }
+    }
+}
