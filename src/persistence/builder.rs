@@ -16,7 +16,9 @@ pub enum EngineKind {
     /// sled in a folder, behind the journal. The default.
     #[default]
     Sled,
-    /// An ordered map that lives and dies with the process: for tests and as the reference for other engines.
+    /// Ordered maps in memory. With a folder they are as durable as sled: behind the journal, with snapshots and a log
+    /// of their own; the fastest while all data fits in memory, and it is all read at opening. Without a folder they
+    /// live and die with the process: for tests and as the reference for other engines.
     Memory,
 }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
-use crate::engine::local::disk::Disk;
-#[cfg(feature = "sled")]
-use crate::engine::local::disk::RealDisk;
+use crate::engine::local::disk::{Disk, RealDisk};
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::local::sim::SimDisk;
 use crate::engine::memory::MemoryOpener;
@@ -30,10 +28,10 @@ pub(super) fn engine(
             let config = Config { journal_retention_bytes: 0, ..config.clone() };
             local(Arc::new(SimDisk::new()), Path::new("/memory"), &MemoryOpener::new(), &config)
         }
-        (EngineKind::Memory, Some(folder)) => Err(Error::unsupported(format!(
-            "{}: the memory engine keeps nothing in a folder yet; open it without one",
-            folder.display()
-        ))),
+        (EngineKind::Memory, Some(folder)) => {
+            let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+            local(Arc::clone(&disk), folder, &MemoryOpener::in_folder(disk), config)
+        }
         #[cfg(feature = "sled")]
         (EngineKind::Sled, Some(folder)) => local(Arc::new(RealDisk::new()), folder, &SledOpener, config),
         #[cfg(not(feature = "sled"))]

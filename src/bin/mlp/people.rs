@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ml_persistence::kv::KeyValue;
-use ml_persistence::{Error, Json, MlPersistence, Result};
+use ml_persistence::{EngineKind, Error, Json, MlPersistence, Result};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{PeopleOptions, Question};
-use crate::say;
 use crate::table::table;
+use crate::{engine_kind, say};
 
 /// Answers one question about the store in a folder.
 pub fn run(options: &PeopleOptions) -> ExitCode {
@@ -36,13 +36,13 @@ struct Shown {
 }
 
 fn answer(options: &PeopleOptions) -> Result<Shown> {
-    let db = open(&options.data)?;
+    let db = open(&options.data, engine_kind(&options.engine)?)?;
     let shown = ask(&db, options)?;
     db.close()?;
     Ok(shown)
 }
 
-fn open(folder: &Path) -> Result<MlPersistence> {
+fn open(folder: &Path, engine: EngineKind) -> Result<MlPersistence> {
     let shown = folder.display();
     if !folder.exists() {
         return Err(Error::not_found(format!(
@@ -55,7 +55,7 @@ fn open(folder: &Path) -> Result<MlPersistence> {
     if !folder.join("CURRENT").exists() {
         return Err(Error::not_found(format!("{shown}: holds no store (there is no file CURRENT in it)")));
     }
-    MlPersistence::open(folder)
+    MlPersistence::builder(folder).engine(engine).open()
 }
 
 fn ask(db: &MlPersistence, options: &PeopleOptions) -> Result<Shown> {
