@@ -140,3 +140,67 @@ fn a_body_that_swallows_the_error_of_a_write_past_the_limits_commits_nothing() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 1).unwrap().entries.is_empty());
 }
+
+/// An engine whose journal syncs are held up, with one durable commit (`a` = 1) waiting for its own.
+fn with_a_commit_held_up(check: impl FnOnce(&LocalEngine, &Gate)) {
+    let machine = Machine::new();
+    let gate = Arc::new(Gate::default());
+    let disk = GatedDisk { disk: machine.disk.clone(), gate: Arc::clone(&gate) };
+    let opener = MemoryOpener::shared(Arc::clone(&machine.store));
+    let (engine, _) = LocalEngine::open(Arc::new(disk), Path::new(FOLDER), &opener, &machine.config).unwrap();
+    gate.set(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| put(&engine, Durability::PowerLoss, "a", "1").unwrap());
+        while engine.core.pipeline.lock().sealed.is_none() {
+            std::thread::yield_now();
+        }
+        check(&engine, &gate);
+        gate.set(false);
+    });
+}
+
+#[test]
+fn an_answer_built_on_a_commit_that_is_not_durable_waits_for_it() {
+    with_a_commit_held_up(|engine, gate| {
+        let answered = AtomicUsize::new(0);
+        let started = AtomicUsize::new(0);
+        // A refusal, a body that only reads, and a body that read nothing of the kind.
+        let bodies: [(&str, bool); 3] = [("a", true), ("a", false), ("other", false)];
+        std::thread::scope(|scope| {
+            for (key, refuse) in bodies {
+                let (answered, started) = (&answered, &started);
+                scope.spawn(move || {
+                    let outcome = engine.transact(&TxnOptions::default(), &mut |txn| {
+                        let seen = txn.get(Tree::Kv, key.as_bytes())?;
+                        started.fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(seen.is_some(), key == "a", "a body sees what is on its way");
+                        if refuse { Err(Error::conflict("refused")) } else { Ok(()) }
+                    });
+                    assert_eq!(outcome.is_err(), refuse);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            // The third depends on nothing and is answered; the others have run and are not.
+            while started.load(Ordering::SeqCst) < 3 || answered.load(Ordering::SeqCst) < 1 {
+                std::thread::yield_now();
+            }
+            let waiting = engine.core.pipeline.lock().sealed_waiter_count();
+            assert_eq!((waiting, answered.load(Ordering::SeqCst)), (3, 1));
+            gate.set(false);
+        });
+        assert_eq!(answered.load(Ordering::SeqCst), 3);
+    });
+}
+
+#[test]
+fn a_buffered_commit_behind_a_durable_one_becomes_visible_with_it() {
+    with_a_commit_held_up(|engine, gate| {
+        put(engine, Durability::Buffered, "b", "2").unwrap();
+        assert_eq!((get(engine, "a"), get(engine, "b")), (None, None));
+        gate.set(false);
+        while get(engine, "b").is_none() {
+            std::thread::yield_now();
+        }
+        assert_eq!(get(engine, "a").as_deref(), Some("1"));
+    });
+}

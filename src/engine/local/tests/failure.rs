@@ -4,7 +4,6 @@ use super::*;
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::wrap::{FaultStore, Mishap, StoreCall, Times};
 use crate::engine::{KvStore, WriteBatch};
-use crate::error::Error;
 
 /// Hands out one store, or an error, whoever asks.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::{LocalEngine, OpenReport};
 use crate::config::{Config, Durability};
 use crate::engine::memory::{MemoryOpener, MemoryStore};
 use crate::engine::{Change, Cursor, Direction, Engine, KeyRange, Reader, Tree, TxnOptions, Value, read_counter};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 const FOLDER: &str = "/data";
 
