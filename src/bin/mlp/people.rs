@@ -1,7 +1,6 @@
 //! `mlp stats`, `verify`, `get` and `list`: questions that people ask, answered in plain words or as JSON.
 //!
-//! They never create a folder. Until the library can open one for reading only, they open it as a host does: the
-//! opening counts an epoch, and what an earlier process left executing is taken back.
+//! They open the folder for reading: nothing is created or changed, no epoch is counted.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -55,7 +54,7 @@ fn open(folder: &Path, engine: EngineKind) -> Result<MlPersistence> {
     if !folder.join("CURRENT").exists() {
         return Err(Error::not_found(format!("{shown}: holds no store (there is no file CURRENT in it)")));
     }
-    MlPersistence::builder(folder).engine(engine).open()
+    MlPersistence::builder(folder).engine(engine).read_only(true).open()
 }
 
 fn ask(db: &MlPersistence, options: &PeopleOptions) -> Result<Shown> {
