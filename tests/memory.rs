@@ -179,6 +179,43 @@ fn a_store_that_the_journal_cannot_make_up_for_is_corrupt_and_never_empty() {
     }
 }
 
+#[test]
+fn a_small_disk_holds_a_churn_of_few_data_and_when_it_is_full_nothing_is_lost() {
+    let capacity = 4u64 << 20;
+    let disk = SimDisk::recording().with_capacity(capacity);
+    let (engine, _) = open_keeping(&disk, 0).unwrap();
+    for number in 0..3 * capacity / 8_000 {
+        put(&engine, &format!("churn {}", number % 10), 8_000).unwrap();
+        if number % 20 == 0 {
+            engine.checkpoint().unwrap();
+        }
+    }
+    let mut acknowledged = 0;
+    let refused = loop {
+        match put(&engine, &format!("key {acknowledged}"), 8_000) {
+            Ok(()) => acknowledged += 1,
+            Err(refused) => break refused,
+        }
+    };
+    // Where the store is what finds the disk full, the engine is closed, and says why.
+    assert!(matches!(refused.kind(), ErrorKind::Full | ErrorKind::Closed), "{refused}");
+    assert!(refused.to_string().contains("no storage space") || refused.kind() == ErrorKind::Full, "{refused}");
+    assert!(acknowledged > capacity / 8 / 8_000, "{acknowledged}");
+    disk.set_capacity(Some(10 * capacity));
+    let engine = if refused.kind() == ErrorKind::Full {
+        engine
+    } else {
+        drop(engine);
+        open(&disk).unwrap().0
+    };
+    put(&engine, "after", 8_000).unwrap();
+    engine.checkpoint().unwrap();
+    for seed in 0..3 {
+        let (engine, _) = open(&disk.crash(seed)).unwrap();
+        assert_eq!(keys(&engine).len() as u64, 11 + acknowledged);
+    }
+}
+
 trait Named {
     fn is_named(&self, prefix: &str) -> bool;
 }

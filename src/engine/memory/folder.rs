@@ -24,7 +24,7 @@
 //!
 //! Refuses: batches past the engine's limits for keys and values, or past 64 MiB (`Invalid`), and every apply and sync
 //! after a failed write or sync (`Closed`). Only a snapshot that finds no room is given up without harm, and tried again
-//! when the log has grown by another 4 MiB.
+//! when the log has grown by another 4 MiB. With less than 64 MiB free a log of 256 KiB is long enough for one.
 //!
 //! The limits of the simple form: a snapshot is written inside one sync, so that takes as long as writing all live
 //! entries, which must stay below the engine's `store_call_max_ms`; and opening reads all of them. There is no lock: the engine holds that of the folder above.
@@ -50,6 +50,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Shortest log that a snapshot is written for.
 const LOG_BYTES_MIN: u64 = 4 << 20;
+/// With less room on the disk than this many times that, a log is given a snapshot as many times earlier.
+const SMALL_DISK: u64 = 16;
+/// Room that a snapshot needs besides its entries: headers, the mark, a log's header.
+const SNAPSHOT_SPARE_BYTES: u64 = 8 << 10;
 /// Applied bytes that wait in memory for a sync. Past it apply syncs by itself.
 const PENDING_BYTES_MAX: u64 = 1 << 20;
 
@@ -152,9 +156,27 @@ impl FolderStore {
         flushed
     }
 
+    /// Whether it is time for a snapshot, and there seems to be room for it.
+    fn is_due(&self, writer: &mut Writer) -> bool {
+        let log_bytes = writer.log.bytes();
+        let least = |bytes: u64| writer.live_bytes.max(bytes).max(writer.retry_at);
+        if log_bytes <= least(self.log_bytes_min / SMALL_DISK) {
+            return false;
+        }
+        // Where nobody knows the room, there is enough; who finds too little hears it from the disk.
+        let free_bytes = self.disk.free_bytes(&self.folder).ok().flatten().unwrap_or(u64::MAX);
+        let is_small = free_bytes < SMALL_DISK * self.log_bytes_min;
+        let due = log_bytes > least(if is_small { 0 } else { self.log_bytes_min });
+        let snapshot_bytes = writer.live_bytes + writer.live_bytes / 64 + SNAPSHOT_SPARE_BYTES;
+        if due && free_bytes < snapshot_bytes {
+            writer.retry_at = log_bytes + self.log_bytes_min / SMALL_DISK;
+            return false;
+        }
+        due
+    }
+
     fn turn_over_if_due(&self, writer: &mut Writer) -> Result<()> {
-        let due = writer.live_bytes.max(self.log_bytes_min).max(writer.retry_at);
-        if writer.log.bytes() <= due {
+        if !self.is_due(writer) {
             return Ok(());
         }
         writer.generation += 1;
