@@ -111,7 +111,7 @@ impl Jobs {
     /// `Invalid` naming the field beyond its limit.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Vec<Lease>> {
         request.check()?;
-        self.make_ready(&request.queues)?;
+        self.make_ready(&request.queues, None)?;
         self.claim_ready(request, None)
     }
 
@@ -135,7 +135,8 @@ impl Jobs {
         }
     }
 
-    /// Completes the claim behind `token` and claims what is asked for, in one commit.
+    /// Completes the claim behind `token` and claims what is asked for, in one commit. As with every finish, a token whose
+    /// lease has run out is good until another claim, or `maintain`, takes it back.
     ///
     /// # Errors
     /// `LeaseLost`, and nothing is claimed; `Invalid` naming the field beyond its limit.
@@ -147,13 +148,14 @@ impl Jobs {
     ) -> Result<Vec<Lease>> {
         request.check()?;
         let finish = Finish::complete(result)?;
-        self.make_ready(&request.queues)?;
+        self.make_ready(&request.queues, Some(token))?;
         self.claim_ready(request, Some((token, &finish)))
     }
 
-    /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from.
-    fn make_ready(&self, queues: &[String]) -> Result<()> {
-        self.take_back_past()?;
+    /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The
+    /// claim behind `finishing` is about to end in another way and stays.
+    fn make_ready(&self, queues: &[String], finishing: Option<&Token>) -> Result<()> {
+        self.take_back_past(finishing)?;
         for queue in queues.iter().collect::<BTreeSet<_>>() {
             self.promote_due(queue)?;
         }

@@ -13,6 +13,7 @@ use super::job::JobId;
 use super::pair::Pair;
 use super::schema::{DUE, LEASE, STATES};
 use super::state::{Reason, State};
+use super::token::Token;
 use super::transition::Event;
 use crate::engine::{Direction, KeyRange};
 use crate::error::{ErrorKind, Result};
@@ -102,12 +103,13 @@ impl Jobs {
         Ok(promoted)
     }
 
-    /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock.
-    pub(crate) fn take_back_past(&self) -> Result<u64> {
+    /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock; not the one behind
+    /// `spared`. Stops after [`STEPS_MAX`] steps.
+    pub(crate) fn take_back_past(&self, spared: Option<&Token>) -> Result<u64> {
         let mut taken_back = 0;
         for _ in 0..STEPS_MAX {
             let now_monotonic = self.shared.store.clock().monotonic_ms();
-            let past = self.shared.deadlines.past(now_monotonic, STEP);
+            let past = self.shared.deadlines.past(now_monotonic, STEP, spared);
             if past.is_empty() {
                 break;
             }

@@ -116,3 +116,22 @@ fn bad_job_requests_are_invalid_and_name_the_field() {
     assert_eq!(exec.ok(json!({"op": "job.counts"})), json!({}));
     assert_eq!(exec.refused(&json!({"op": "job.cancel", "job": "0".repeat(31) + "1"}).to_string()).0, "not_found");
 }
+
+/// A worker that overran its lease by a moment used to lose its work: the claim half of `complete_and_claim` took the
+/// lease back just before the completion half came to it.
+#[test]
+fn complete_and_claim_finishes_a_claim_whose_lease_has_just_run_out_and_takes_back_the_others() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    exec.ok(json!({"op": "job.enqueue_batch", "jobs": [{"queue": "q", "kind": "k"}, {"queue": "q", "kind": "k"}]}));
+    let claims = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "limit": 2, "lease_ms": 50}));
+    exec.ok(json!({"op": "clock.advance", "ms": 50}));
+    let next = exec.ok(json!({
+        "op": "job.complete_and_claim", "token": claims[1]["token"], "result": 7, "queues": ["q"], "worker": "w"
+    }));
+    let done = exec.ok(json!({"op": "job.get", "job": claims[1]["job"]["id"]}));
+    assert_eq!((&done["state"], &done["crash_count"]), (&json!("completed"), &json!(0)));
+    assert_eq!((&next[0]["job"]["id"], &next[0]["job"]["crash_count"]), (&claims[0]["job"]["id"], &json!(1)));
+    let (kind, _) = exec.refused(&json!({"op": "job.complete", "token": claims[0]["token"]}).to_string());
+    assert_eq!(kind, "lease_lost");
+    assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+}
