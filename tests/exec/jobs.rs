@@ -135,3 +135,23 @@ fn complete_and_claim_finishes_a_claim_whose_lease_has_just_run_out_and_takes_ba
     assert_eq!(kind, "lease_lost");
     assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
 }
+
+/// `maintain` used to stop after 1,024 jobs of each kind and to answer as if that were all.
+#[test]
+fn maintain_promotes_all_that_is_due_and_takes_back_all_that_is_past() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let jobs: Vec<_> =
+        (0..1_000).map(|_| json!({"queue": "q", "kind": "k", "delay_ms": 1, "max_crashes": 9})).collect();
+    for _ in 0..2 {
+        exec.ok(json!({"op": "job.enqueue_batch", "jobs": jobs}));
+    }
+    exec.ok(json!({"op": "clock.advance", "ms": 1}));
+    assert_eq!(exec.ok(json!({"op": "job.maintain"})), json!({"promoted": 2_000, "taken_back": 0, "pruned": 0}));
+    for _ in 0..2 {
+        let claims = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "limit": 1_000}));
+        assert_eq!(claims.as_array().unwrap().len(), 1_000);
+    }
+    exec.ok(json!({"op": "clock.advance", "ms": 60_000}));
+    assert_eq!(exec.ok(json!({"op": "job.maintain"})), json!({"promoted": 0, "taken_back": 2_000, "pruned": 0}));
+    assert_eq!(exec.ok(json!({"op": "job.counts"}))["q"]["available"], 2_000);
+}
