@@ -155,3 +155,18 @@ fn maintain_promotes_all_that_is_due_and_takes_back_all_that_is_past() {
     assert_eq!(exec.ok(json!({"op": "job.maintain"})), json!({"promoted": 0, "taken_back": 2_000, "pruned": 0}));
     assert_eq!(exec.ok(json!({"op": "job.counts"}))["q"]["available"], 2_000);
 }
+
+#[test]
+fn attempts_are_the_newest_sixteen_also_while_one_runs() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let job = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "k", "max_attempts": 100}))["job"].clone();
+    for round in 1..=20u64 {
+        let claim = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}))[0].clone();
+        let running = exec.ok(json!({"op": "job.attempts", "job": job}));
+        assert_eq!(running.as_array().unwrap().len() as u64, round.min(16));
+        exec.ok(json!({"op": "job.fail", "token": claim["token"], "error": round.to_string(), "retry_in_ms": 0}));
+        let ended = exec.ok(json!({"op": "job.attempts", "job": job}));
+        assert_eq!(ended.as_array().unwrap().len() as u64, round.min(16));
+        assert_eq!((&ended[0]["attempt"], &ended[0]["error"]), (&json!(round), &json!(round.to_string())));
+    }
+}
