@@ -2,8 +2,8 @@
 //!
 //! A list walks index entries, never jobs: without a filter the order index; with one, the entries of every matching
 //! (queue, state) group, merged by sequence. The groups come from the counters, so an empty one costs nothing. `kind`
-//! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries; behind that it may be short, and
-//! `next` says where to go on.
+//! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries and ends once its jobs carry
+//! [`PAGE_BYTES`]; then it is short, and `next` says where to go on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -18,7 +18,7 @@ use super::{Attempts, Counts, Job, JobId, Jobs};
 use crate::engine::{Direction, KeyRange};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyReader, KeyWriter};
-use crate::record::{Index, View, catalog};
+use crate::record::{Index, PAGE_BYTES, View, catalog};
 
 /// Most index entries that one page of a list looks at.
 const EXAMINED_MAX: usize = 50_000;
@@ -96,7 +96,8 @@ impl Jobs {
         self.shared.store.read(|view| Ok(view.get::<Pair>(&key)?.map(|pair| pair.job())))
     }
 
-    /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`.
+    /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`. A page ends
+    /// early once its jobs carry 32 MiB.
     ///
     /// # Errors
     /// `Invalid` for a limit out of bounds, or an `after` of another filter.
@@ -165,10 +166,10 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
         }
     }
     let mut page = JobPage::default();
-    let mut last = after;
+    let (mut last, mut bytes) = (after, 0);
     for _ in 0..EXAMINED_MAX {
         let Some(entry) = next_of(view, &mut lines)? else { return Ok(page) };
-        if page.jobs.len() == limit {
+        if page.jobs.len() == limit || bytes >= PAGE_BYTES {
             page.next = Some(next_text(filter, last));
             return Ok(page);
         }
@@ -180,6 +181,7 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
             page.jobs.push(pair.job());
         }
     }
+            bytes += pair.carried_bytes();
     page.next = Some(next_text(filter, last));
     Ok(page)
 }
