@@ -238,6 +238,9 @@ impl KeyValue for Kv {
             if !after.starts_with(prefix) {
                 return Err(Error::invalid(format!("after: {after:?} is no page token of prefix {prefix:?}")));
             }
+            if after.is_empty() || after.len() > KV_KEY_BYTES_MAX {
+                return Err(Error::invalid(format!("after: 1..={KV_KEY_BYTES_MAX} bytes, got {}", after.len())));
+            }
             range = range.behind(&kv_key(namespace, after)?, Direction::Ascending);
         }
         self.records.read(|view| page(view, range.clone(), limit))

@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 use super::apply::Past;
 use super::enqueue::parse_key;
-use super::new_job::check_limit;
+use super::new_job::{check_limit, check_name};
 use super::pair::Pair;
 use super::schema::{ORDER, STATE, STATES, attempts_key};
 use super::state::State;
@@ -100,9 +100,11 @@ impl Jobs {
     /// early once its jobs carry 32 MiB.
     ///
     /// # Errors
-    /// `Invalid` for a limit out of bounds, or an `after` of another filter.
+    /// `Invalid` for a limit or a name out of bounds, or an `after` of another filter.
     pub fn list(&self, filter: &JobFilter, after: Option<&str>, limit: usize) -> Result<JobPage> {
         check_limit("limit", limit)?;
+        filter.queue.as_deref().map_or(Ok(()), |queue| check_name("queue", queue))?;
+        filter.kind.as_deref().map_or(Ok(()), |kind| check_name("kind", kind))?;
         let after = after.map(|after| parse_next(filter, after)).transpose()?.unwrap_or(0);
         self.shared.store.read(|view| list(view, filter, after, limit))
     }
@@ -110,8 +112,9 @@ impl Jobs {
     /// Jobs by state for `queue`, or for every queue that has any; states without a job count 0.
     ///
     /// # Errors
-    /// `Corrupt` for damage.
+    /// `Invalid` for a name out of bounds; `Corrupt` for damage.
     pub fn counts(&self, queue: Option<&str>) -> Result<BTreeMap<String, Counts>> {
+        queue.map_or(Ok(()), |queue| check_name("queue", queue))?;
         self.shared.store.read(|view| {
             let mut counts = BTreeMap::new();
             if let Some(queue) = queue {
@@ -178,10 +181,10 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
             let pair = view
                 .get::<Pair>(&keys::job(entry.id.0))?
                 .ok_or_else(|| Error::corrupt(format!("job {}: in an index, but there is no such job", entry.id)))?;
+            bytes += pair.carried_bytes();
             page.jobs.push(pair.job());
         }
     }
-            bytes += pair.carried_bytes();
     page.next = Some(next_text(filter, last));
     Ok(page)
 }

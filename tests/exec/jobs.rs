@@ -108,6 +108,13 @@ fn bad_job_requests_are_invalid_and_name_the_field() {
         (r#"{"op":"job.claim","queues":["q"],"worker":"w","wait_ms":60001}"#, "wait_ms"),
         (r#"{"op":"job.claim","queues":["q"],"worker":"w","lease_ms":0}"#, "lease_ms"),
         (r#"{"op":"job.list","state":"running"}"#, "state"),
+        (r#"{"op":"job.list","queue":""}"#, "queue"),
+        (r#"{"op":"job.list","kind":""}"#, "kind"),
+        (r#"{"op":"job.counts","queue":""}"#, "queue"),
+        (r#"{"op":"job.prune","queue":""}"#, "queue"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":[1,2,3,4]}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"factor":"2"}}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"factor":0,"max_ms":null}}"#, "backoff: factor"),
         (r#"{"op":"job.get","job":"ABC"}"#, "job"),
     ] {
         let (kind, message) = exec.refused(line);
