@@ -51,7 +51,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?
         } else {
-            drop(std::fs::copy(entry.path(), target)?)
+            std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())
