@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 use ml_persistence::Durability;
 
+/// Latest start of a manual clock. It leaves room for every step that a run could take: a clock must not wrap around.
+const NOW_MS_MAX: u64 = 1 << 62;
+
 /// What `mlp --help` prints.
 pub const USAGE: &str = "\
 usage: mlp COMMAND --data DIR [options]
@@ -152,6 +155,7 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
     };
     let manual_now_ms = match (given.clock.as_deref(), given.now) {
         (None | Some("system"), None) => None,
+        (Some("manual"), Some(now)) if now > NOW_MS_MAX => return Err(format!("--now: 0..={NOW_MS_MAX}").into()),
         (Some("manual"), now) => Some(now.unwrap_or(0)),
         (None | Some("system"), Some(_)) => return Err("--now: only with --clock manual".into()),
         (Some(other), _) => return Err(format!("--clock {other}: system or manual").into()),
@@ -206,6 +210,7 @@ mod tests {
             ("exec --data d extra", "extra: one word too many"),
             ("exec --data d --parallel 0", "--parallel: 1..=1024"),
             ("exec --data d --now 5", "--now: only with --clock manual"),
+            ("exec --data d --clock manual --now 18446744073709551615", "--now: 0..=4611686018427387904"),
             ("exec --data d --json", "--json and --limit: exec knows neither; it always speaks JSON"),
             ("get --data d ns", "get: which NAMESPACE and KEY?"),
             ("stats", "--data DIR is required: which store?"),
