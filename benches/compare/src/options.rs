@@ -12,7 +12,7 @@ const HELP: &str =
     "compare [--rounds N] [--burst SECONDS] [--callers 1,4,16,64] [--only TEXT,TEXT] [--json FILE] [--folder DIR]
 compare --sustained SECONDS   one long run each (the other options hold, too)
 compare --churn SECONDS       ours alone: rewrites 10 MB of live data, Buffered, and watches memory and stalls
-  --only      systems whose name holds one of these texts
+  --only      systems whose name holds one of these texts, or is it, for a text that ends in $
   --folder    where the stores are put; not a tmpfs, or nothing is measured";
 
 /// What a run is about.
@@ -102,7 +102,10 @@ impl Options {
         let sustained = matches!(self.mode, Mode::Sustained(_));
         match self.only.as_slice() {
             [] => contender.sustained || !sustained,
-            texts => texts.iter().any(|text| contender.name.contains(text.as_str())),
+            texts => texts.iter().any(|text| match text.strip_suffix('$') {
+                Some(whole) => contender.name == whole,
+                None => contender.name.contains(text.as_str()),
+            }),
         }
     }
 }
