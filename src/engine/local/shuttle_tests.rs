@@ -27,6 +27,7 @@ use super::disk::{Disk, DiskFile, LockGuard};
 use super::opener::StoreOpener;
 use super::replay::Survey;
 use super::sim::{Call, Fault, SimDisk};
+use super::sync::modelled::{Lost, lose};
 use crate::clock::Ids;
 use crate::config::{Config, Durability};
 use crate::engine::memory::MemoryStore;
@@ -536,4 +537,33 @@ fn a_checkpoint_keeps_every_read_at_one_point_in_time() {
         model.engine.close().unwrap();
     });
     assert!(APPLIED.load(Ordering::SeqCst) > 0, "no schedule applied twice");
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_sabotaged_signal_that_wakes_nobody_now_and_then_is_caught() {
+    lose(Lost::NotifyOne);
+    explore(|| {
+        durable_commits(3, 2, 1).engine.close().unwrap();
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_sabotaged_leader_that_forgets_a_waiter_now_and_then_is_caught() {
+    lose(Lost::Unpark);
+    explore(|| {
+        durable_commits(2, 2, 1).engine.close().unwrap();
+    });
+}
+
+#[test]
+#[should_panic(expected = "was acknowledged, and a power cut would lose it")]
+fn a_sabotaged_disk_that_syncs_nothing_is_caught() {
+    explore(|| {
+        let model = Model::open();
+        model.disk.disk.ignore_sync(true);
+        model.commit(Durability::PowerLoss, "lost", 1).unwrap();
+        model.assert_durable("lost");
+    });
 }

@@ -8,6 +8,7 @@
 //!
 //! Limits of the models: every atomic operation is sequentially consistent, whatever ordering it names.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
@@ -23,6 +24,27 @@ const SHORT: Duration = Duration::from_millis(1);
 
 fn one_in(sides: u64) -> bool {
     shuttle::rand::thread_rng().next_u64().is_multiple_of(sides)
+}
+
+/// A call that a sabotaged model drops now and then: what proves that the models would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    NotifyOne,
+    Unpark,
+}
+
+std::thread_local! {
+    /// One test, one thread of the operating system: all threads of a model run on it.
+    static SABOTAGE: Cell<Option<Lost>> = const { Cell::new(None) };
+}
+
+/// From here on, one in four such calls of this test's models is lost.
+pub fn lose(call: Lost) {
+    SABOTAGE.set(Some(call));
+}
+
+fn is_lost(call: Lost) -> bool {
+    SABOTAGE.get() == Some(call) && one_in(4)
 }
 
 /// As `parking_lot::Mutex`.
@@ -125,7 +147,9 @@ impl Condvar {
     }
 
     pub fn notify_one(&self) {
-        self.0.notify_one();
+        if !is_lost(Lost::NotifyOne) {
+            self.0.notify_one();
+        }
     }
 
     pub fn notify_all(&self) {
@@ -154,10 +178,27 @@ pub mod thread {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    pub use shuttle::thread::{Result, Thread, current, yield_now};
+    use super::{Lost, is_lost, one_in};
+
+    pub use shuttle::thread::{Result, yield_now};
+
+    #[derive(Debug, Clone)]
+    pub struct Thread(shuttle::thread::Thread);
+
+    impl Thread {
+        pub fn unpark(&self) {
+            if !is_lost(Lost::Unpark) {
+                self.0.unpark();
+            }
+        }
+    }
+
+    pub fn current() -> Thread {
+        Thread(shuttle::thread::current())
+    }
 
     pub fn park() {
-        if super::one_in(8) {
+        if one_in(8) {
             return yield_now();
         }
         shuttle::thread::park();
