@@ -5,11 +5,9 @@
 //! the measured drain, above it is slower. Past the limit writers stop until the applier has made room; one
 //! transaction of the largest size may pass the limit, so every transaction can be admitted at some time.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, thread};
 use crate::clock::Stopwatch;
 
 /// Drain assumed until the applier has measured one, in bytes a second.
@@ -113,7 +111,7 @@ impl Admission {
 /// Parks until `end_ns` after `started`. An unpark meant for something else ends a park early, so it looks again.
 fn pause_until(started: &Stopwatch, end_ns: u64) {
     while let Some(left) = Duration::from_nanos(end_ns).checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-        std::thread::park_timeout(left);
+        thread::park_timeout(left);
     }
 }
 

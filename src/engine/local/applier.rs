@@ -6,15 +6,13 @@
 //! values changes nothing. Nothing is applied that the journal does not hold durably.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::core::{Core, panic_text};
 use super::mark::Mark;
 use super::memtable::Frozen;
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Condvar, Mutex, Ordering};
 use crate::clock::Stopwatch;
 use crate::engine::{Write, WriteBatch};
 use crate::error::{Error, Result};
@@ -202,13 +200,13 @@ impl Core {
                     inside.as_millis()
                 )));
             }
-            std::thread::park_timeout(CLOSE_LOOK);
+            thread::park_timeout(CLOSE_LOOK);
         }
         applier.join().map_err(|panic| Error::internal(format!("the applier panicked: {}", panic_text(&*panic))))
     }
 }
 
 /// Starts the applier of `core`.
-pub(super) fn spawn(core: Arc<Core>) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("mlp-applier".to_owned()).spawn(move || core.applier_thread())
+pub(super) fn spawn(core: Arc<Core>) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("mlp-applier".to_owned()).spawn(move || core.applier_thread())
 }

@@ -3,10 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::{Mutex, RwLock};
 
 use super::admission::Admission;
 use super::applier::ApplierSignal;
@@ -17,6 +14,7 @@ use super::keeper::KeeperHandle;
 use super::memtable::Memtables;
 use super::pipeline::{PipelineMutex, Signals};
 use super::segment::Identity;
+use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread};
 use crate::clock::Ids;
 use crate::config::Config;
 use crate::engine::{Cursor, Epoch, KvStore};
@@ -69,21 +67,21 @@ pub(super) struct Core {
 /// Counters behind [`EngineStats`](crate::engine::EngineStats).
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) commits: AtomicU64,
-    pub(super) batches: AtomicU64,
-    pub(super) batch_commits_max: AtomicU64,
-    pub(super) segments_prepared: AtomicU64,
-    pub(super) store_syncs: AtomicU64,
-    pub(super) store_writes: AtomicU64,
-    pub(super) store_written_bytes: AtomicU64,
+    pub(super) commits: Tally,
+    pub(super) batches: Tally,
+    pub(super) batch_commits_max: Tally,
+    pub(super) segments_prepared: Tally,
+    pub(super) store_syncs: Tally,
+    pub(super) store_writes: Tally,
+    pub(super) store_written_bytes: Tally,
     batch_commits: Histogram,
     journal_sync_us: Histogram,
-    pub(super) slow_bodies: AtomicU64,
+    pub(super) slow_bodies: Tally,
 }
 
 /// Counts by powers of two.
 #[derive(Debug, Default)]
-struct Histogram([AtomicU64; HISTOGRAM_PLACES]);
+struct Histogram([Tally; HISTOGRAM_PLACES]);
 
 impl Histogram {
     fn count(&self, value: u64) {
@@ -247,7 +245,7 @@ impl Core {
                 if Arc::strong_count(&store) == 1 {
                     break;
                 }
-                std::thread::yield_now();
+                thread::yield_now();
             }
             // A store that was left in a bad state may panic while it is dropped; the folder must be let go all the same.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(store))) {

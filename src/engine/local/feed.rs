@@ -6,15 +6,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::Mutex;
 
 use super::batch;
 use super::core::Core;
 use super::disk::Disk;
 use super::epoch::EpochEntry;
 use super::segment::{Frames, HeaderState, SEGMENT_HEADER, SegmentHeader};
+use super::sync::{Mutex, Ordering};
 use super::txn::check_outside_body;
 use crate::engine::{Change, Changes, Cursor, Value, check_limit};
 use crate::error::{Error, ErrorKind, Result};

@@ -23,7 +23,8 @@ use super::segment::{FRAME_HEADER, FrameHeader, Identity, SEGMENT_HEADER, Segmen
 use crate::clock::Ids;
 use crate::error::{Error, ErrorKind, Result};
 
-const SEGMENT_BYTES_MIN: u64 = 256 << 10;
+// Small in a model, so that a few commits fill one.
+const SEGMENT_BYTES_MIN: u64 = if cfg!(shuttle) { 8 << 10 } else { 256 << 10 };
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 const ZEROS_BYTES: usize = 64 << 10;
 

@@ -2,13 +2,13 @@
 //! and watches that no store call hangs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 
 use super::core::Core;
 use super::journal::{self, Effort, Limits, Prepared};
+use super::sync::Ordering;
+use super::sync::channel::{self, Receiver, RecvTimeoutError, Sender};
+use super::sync::thread::{self, JoinHandle};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -197,6 +197,6 @@ impl Core {
 }
 
 /// Starts the keeper of `core`.
-pub(super) fn spawn(core: Arc<Core>, inbox: KeeperInbox) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name("mlp-keeper".to_owned()).spawn(move || run(&core, &inbox))
+pub(super) fn spawn(core: Arc<Core>, inbox: KeeperInbox) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("mlp-keeper".to_owned()).spawn(move || run(&core, &inbox))
 }

@@ -6,13 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
-
 use super::batch::PerTree;
-use crate::clock::Stopwatch;
+use super::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, RwLock, Stopwatch};
 use crate::engine::{Direction, KeyRange, Tree, Value, Write};
 
 /// Memory of an entry beside its key and value: map node share, chain, reference counts.

@@ -75,7 +75,10 @@ mod pipeline;
 mod read;
 mod replay;
 mod segment;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
 pub mod sim;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -83,10 +86,6 @@ mod txn;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-
-use parking_lot::Mutex;
 
 use crate::config::{Config, Durability};
 use crate::engine::{
@@ -98,6 +97,8 @@ use crate::error::{Error, Result};
 use self::core::Core;
 use self::disk::Disk;
 use self::opener::StoreOpener;
+use self::sync::thread::{self, JoinHandle};
+use self::sync::{Mutex, Ordering, Tally};
 
 pub use current::FOLDER_FORMAT;
 pub use open::OpenReport;
@@ -168,7 +169,7 @@ impl Threads {
     fn start(core: &Arc<Core>, inbox: keeper::KeeperInbox) -> Result<Self> {
         let failed = |error| Error::io("starting a thread", error);
         let committing = Arc::clone(core);
-        let committer = std::thread::Builder::new()
+        let committer = thread::Builder::new()
             .name("mlp-committer".to_owned())
             .spawn(move || committing.committer())
             .map_err(failed)?;
@@ -243,7 +244,7 @@ impl Engine for LocalEngine {
     fn stats(&self) -> EngineStats {
         let core = &self.core;
         let counts = &core.counts;
-        let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let read = |count: &Tally| count.load(Ordering::Relaxed);
         let (journal_bytes, journal_pinned_bytes, journal_appended_bytes) = core
             .journal(|journal| (journal.bytes(), journal.pinned_bytes(), journal.appended_bytes()))
             .unwrap_or_default();

@@ -18,8 +18,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::batch::{self, PAYLOAD_OVERHEAD};
 use super::core::{Core, Parts, panic_text};
 use super::current::Current;
@@ -33,6 +31,7 @@ use super::opener::StoreOpener;
 use super::pipeline::Pipeline;
 use super::replay::{Replay, Survey, Tail};
 use super::segment::Identity;
+use super::sync::Mutex;
 use crate::clock::{Ids, Stopwatch};
 use crate::config::{Config, MEMTABLE_BYTES_MIN};
 use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value, WriteBatch};

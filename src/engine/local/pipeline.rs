@@ -15,21 +15,18 @@
 //! store hangs (reads, statistics, the watchdog) takes it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::thread::{self, Thread};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::batch::{Batch, BatchWrite, OwnWrites};
 use super::core::Core;
 use super::journal::Room;
-use crate::clock::Stopwatch;
+use super::sync::thread::{self, Thread};
+use super::sync::{AtomicU8, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, Stopwatch};
 use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 
-/// From this many waiters on the committer thread leads.
-const COMMITTER_FROM: usize = 3;
+/// From this many waiters on the committer thread leads; a model gets there with fewer callers.
+const COMMITTER_FROM: usize = if cfg!(shuttle) { 2 } else { 3 };
 /// Longest wait for a batch to fill up.
 const GATHER: Duration = Duration::from_micros(150);
 /// How often a commit that waits for room looks whether the engine has failed meanwhile.

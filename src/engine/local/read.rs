@@ -6,10 +6,10 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::memtable::{MemView, Slice, in_direction};
+use super::sync::Ordering;
 use super::txn::check_outside_body;
 use crate::engine::{Direction, GET_MANY_MAX, KeyRange, Page, Reader, Tree, Value, check_key, check_limit};
 use crate::error::{Error, Result};

@@ -2,11 +2,10 @@
 
 use std::cell::Cell;
 
-use parking_lot::MutexGuard;
-
 use super::batch::{OwnWrite, OwnWrites};
 use super::core::Core;
 use super::pipeline::{Depends, Pipeline};
+use super::sync::{MutexGuard, Ordering, thread_local};
 use super::{TXN_BYTES_MAX, TXN_WRITES_MAX};
 use crate::clock::Stopwatch;
 use crate::config::Durability;
@@ -23,7 +22,7 @@ thread_local! {
 
 /// Refuses a call of the engine from inside a body of this thread.
 pub(super) fn check_outside_body() -> Result<()> {
-    if IN_BODY.get() {
+    if IN_BODY.with(Cell::get) {
         return Err(Error::invalid(
             "the engine was called inside a transaction body; use the transaction's own get, put, delete and add",
         ));
@@ -35,14 +34,14 @@ struct InBody;
 
 impl InBody {
     fn enter() -> Self {
-        IN_BODY.set(true);
+        IN_BODY.with(|inside| inside.set(true));
         InBody
     }
 }
 
 impl Drop for InBody {
     fn drop(&mut self) {
-        IN_BODY.set(false);
+        IN_BODY.with(|inside| inside.set(false));
     }
 }
 
@@ -193,7 +192,7 @@ impl Core {
             body(&mut txn)
         };
         if took.elapsed().as_micros() > SLOW_BODY_US {
-            self.counts.slow_bodies.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.counts.slow_bodies.fetch_add(1, Ordering::Relaxed);
         }
         let outcome = outcome.and(txn.spoiled.map_or(Ok(()), Err));
         (outcome, txn.own, txn.depends)
