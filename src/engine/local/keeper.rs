@@ -157,9 +157,7 @@ impl Core {
                 let too_small = pipeline.room.spare.is_some();
                 pipeline.room.spare = Some(prepared.capacity());
                 pipeline.no_room.error = None;
-                if let Err(error) = self.journal(|journal| journal.install(prepared, too_small)) {
-                    pipeline.refuse_room(payload_bytes, error);
-                }
+                self.spares.add(prepared, too_small);
             }
             Err(error) => pipeline.refuse_room(payload_bytes, error),
         }
