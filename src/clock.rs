@@ -146,7 +146,10 @@ impl Ids {
     /// From here on identifiers belong to `epoch`: set once a folder is open, before anything is given out.
     pub fn enter_epoch(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::SeqCst);
-        self.counter.store(0, Ordering::SeqCst);
+        // Seeded ones start over, so that they repeat. Random ones never do, not even when two stores share them.
+        if let Source::Seeded(_) = self.source {
+            self.counter.store(0, Ordering::SeqCst);
+        }
     }
 
     /// The next 128-bit identifier; never 0.

@@ -17,16 +17,20 @@ pub enum Durability {
     Buffered,
 }
 
+/// Least [`Config::memtable_bytes`].
+pub const MEMTABLE_BYTES_MIN: usize = 1 << 20;
+
 /// Settings of a local engine. Sizes in bytes, times in milliseconds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// Memory for committed data that the store does not hold yet: both halves, active and frozen. Default 32 MiB,
-    /// least 1 MiB.
+    /// least 1 MiB; at most an eighth of the disk space that is free at open.
     pub memtable_bytes: usize,
     /// Memory that the store may use for its own page cache. Default 64 MiB.
     pub cache_bytes: usize,
-    /// Journal kept behind the checkpoint for readers of the change feed. Default 256 MiB.
+    /// Journal kept behind the checkpoint for readers of the change feed. Default 256 MiB, at most a quarter of the
+    /// disk space that is free at open.
     pub journal_retention_bytes: u64,
     /// Hard cap on the journal's size on disk, pinned segments included. Default 1 GiB.
     pub journal_max_bytes: u64,
@@ -66,7 +70,7 @@ impl Config {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) naming the setting.
     pub fn check(&self) -> Result<()> {
-        if self.memtable_bytes < 1 << 20 {
+        if self.memtable_bytes < MEMTABLE_BYTES_MIN {
             return Err(Error::invalid(format!("memtable_bytes: at least 1 MiB, got {}", self.memtable_bytes)));
         }
         if self.journal_max_bytes < 4 << 20 {

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
 use crate::record::scrub::{self, KeyCounter, Report};
-use crate::record::{RecordStore, Staged, Transaction, View, catalog};
+use crate::record::{PAGE_BYTES, RecordStore, Staged, Transaction, View, catalog};
 
 pub use crate::keys::{KV_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 
@@ -29,8 +29,6 @@ pub use crate::keys::{KV_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 pub const KV_VALUE_BYTES_MAX: usize = 16 << 20;
 /// Most entries that one [`KeyValue::list`] answers.
 pub const LIST_LIMIT_MAX: usize = 1_000;
-/// Bytes of values after which a page ends early, so that a thousand large values are not held at once.
-const PAGE_BYTES: usize = 32 << 20;
 /// Most keys that one transaction of a clear removes.
 const CLEAR_KEYS_MAX: usize = 1_000;
 
@@ -239,6 +237,9 @@ impl KeyValue for Kv {
         if let Some(after) = after {
             if !after.starts_with(prefix) {
                 return Err(Error::invalid(format!("after: {after:?} is no page token of prefix {prefix:?}")));
+            }
+            if after.is_empty() || after.len() > KV_KEY_BYTES_MAX {
+                return Err(Error::invalid(format!("after: 1..={KV_KEY_BYTES_MAX} bytes, got {}", after.len())));
             }
             range = range.behind(&kv_key(namespace, after)?, Direction::Ascending);
         }

@@ -61,6 +61,7 @@ struct Inner {
     registry: Registry,
     durability: Durability,
     report: RecoveryReport,
+    read_only: bool,
 }
 
 /// What opening the store found and did.
@@ -240,6 +241,9 @@ impl MlPersistence {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        if self.read_only {
+            return self.records.engine().close();
+        }
         let released = match self.jobs.release_all_on_close() {
             // Closed before, or by a failure that has been reported where it happened: nothing is left to release.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
@@ -270,19 +274,22 @@ fn compose(
     durability: Durability,
     mut report: RecoveryReport,
     started_ms: u64,
+    read_only: bool,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
     let sweep = Stopwatch::start();
-    let swept = recovery::sweep(&records, records.engine().epoch())?;
-    report.jobs_requeued = swept.requeued;
-    report.jobs_discarded = swept.discarded;
-    report.jobs_cancelled = swept.cancelled;
-    // Values that a commit was to refer to and never did.
-    records.sweep_staged()?;
+    if !read_only {
+        let swept = recovery::sweep(&records, records.engine().epoch())?;
+        report.jobs_requeued = swept.requeued;
+        report.jobs_discarded = swept.discarded;
+        report.jobs_cancelled = swept.cancelled;
+        // Values that a commit was to refer to and never did.
+        records.sweep_staged()?;
+    }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });
     let registry = Registry::new(records.clone()).with_durability(durability);
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
-    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report })))
+    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report, read_only })))
 }

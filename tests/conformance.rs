@@ -9,7 +9,7 @@ use ml_persistence::engine::local::LocalEngine;
 use ml_persistence::engine::local::disk::{Disk, RealDisk};
 use ml_persistence::engine::local::opener::StoreOpener;
 use ml_persistence::engine::local::sim::SimDisk;
-use ml_persistence::engine::memory::{MemoryOpener, MemoryStore};
+use ml_persistence::engine::memory::{FolderStore, MemoryOpener, MemoryStore};
 use ml_persistence::engine::wrap::{CountDisk, CountEngine, CountStore, FaultEngine, FaultStore};
 use ml_persistence::engine::{Engine, KvStore};
 
@@ -40,6 +40,25 @@ fn the_memory_store_keeps_its_promises() {
 fn the_memory_store_keeps_its_promises_through_each_wrapper() {
     check_store(&|| Arc::new(CountStore::new(memory())));
     check_store(&|| Arc::new(FaultStore::new(memory())));
+}
+
+fn memory_in_folder() -> Arc<dyn KvStore> {
+    let disk = SimDisk::recording();
+    disk.create_dir(Path::new("/store")).expect("a simulated disk has room");
+    Arc::new(FolderStore::open(Arc::new(disk), Path::new("/store")).expect("an empty folder opens"))
+}
+
+#[test]
+fn the_memory_store_with_a_folder_keeps_its_promises_on_both_disks_plain_and_wrapped() {
+    check_store(&memory_in_folder);
+    check_store(&|| Arc::new(FaultStore::new(Arc::new(CountStore::new(memory_in_folder())))));
+    let folders = std::cell::RefCell::new(Vec::new());
+    check_store(&|| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(Arc::new(CountDisk::new(Arc::new(RealDisk::new()))), folder.path()).unwrap();
+        folders.borrow_mut().push(folder);
+        Arc::new(store)
+    });
 }
 
 #[cfg(feature = "sled")]
@@ -103,9 +122,25 @@ fn the_local_engine_keeps_its_promises_through_each_wrapper() {
     check_engine(&|| Arc::new(FaultEngine::new(ephemeral())));
 }
 
+#[test]
+fn the_local_engine_over_memory_with_a_folder_keeps_its_promises_on_both_disks() {
+    check_engine(&|| {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::recording());
+        local(Arc::clone(&disk), Path::new("/data"), &MemoryOpener::in_folder(disk))
+    });
+    let folders = std::cell::RefCell::new(Vec::new());
+    check_engine(&|| {
+        let folder = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+        let made = local(Arc::clone(&disk), &folder.path().join("db"), &MemoryOpener::in_folder(disk));
+        folders.borrow_mut().push(folder);
+        made
+    });
+}
+
 /// Hands out stores behind both wrappers, so that the engine runs on what it would see of a faulty one.
 #[derive(Debug)]
-struct WrappedOpener;
+struct WrappedOpener(MemoryOpener);
 
 impl StoreOpener for WrappedOpener {
     fn engine(&self) -> &'static str {
@@ -113,11 +148,11 @@ impl StoreOpener for WrappedOpener {
     }
 
     fn is_persistent(&self) -> bool {
-        false
+        self.0.is_persistent()
     }
 
-    fn open(&self, _folder: &Path, _cache_bytes: usize) -> ml_persistence::Result<Arc<dyn KvStore>> {
-        Ok(Arc::new(FaultStore::new(Arc::new(CountStore::new(memory())))))
+    fn open(&self, folder: &Path, cache_bytes: usize) -> ml_persistence::Result<Arc<dyn KvStore>> {
+        Ok(Arc::new(FaultStore::new(Arc::new(CountStore::new(self.0.open(folder, cache_bytes)?)))))
     }
 }
 
@@ -125,7 +160,11 @@ impl StoreOpener for WrappedOpener {
 fn the_local_engine_keeps_its_promises_on_a_wrapped_store_and_a_counted_disk() {
     check_engine(&|| {
         let disk = CountDisk::new(Arc::new(SimDisk::recording()));
-        local(Arc::new(disk), Path::new("/ram"), &WrappedOpener)
+        local(Arc::new(disk), Path::new("/ram"), &WrappedOpener(MemoryOpener::new()))
+    });
+    check_engine(&|| {
+        let disk: Arc<dyn Disk> = Arc::new(CountDisk::new(Arc::new(SimDisk::recording())));
+        local(Arc::clone(&disk), Path::new("/data"), &WrappedOpener(MemoryOpener::in_folder(disk)))
     });
 }
 

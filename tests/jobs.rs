@@ -735,8 +735,8 @@ fn the_newest_attempts_are_kept_in_full_and_the_rest_are_counted() {
     }
     let attempts = rig.jobs().attempts(id).unwrap();
     let numbers: Vec<u32> = attempts.newest.iter().map(|attempt| attempt.attempt).collect();
-    assert_eq!(numbers, (4..=20).rev().collect::<Vec<_>>());
-    assert_eq!(attempts.older, BTreeMap::from([(Reason::Failed, 3)]));
+    assert_eq!(numbers, (5..=20).rev().collect::<Vec<_>>());
+    assert_eq!(attempts.older, BTreeMap::from([(Reason::Failed, 4)]));
     assert_eq!(kind_of(rig.jobs().attempts(JobId(9))), ErrorKind::NotFound);
 }
 

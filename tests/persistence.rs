@@ -3,8 +3,10 @@
 // A panic in a test is its failure, in helpers too.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::sync::Arc;
 
+use ml_persistence::jobs::State;
 use ml_persistence::kv::{KeyValue, KvWrite};
 use ml_persistence::registry::NewVersion;
 use ml_persistence::{EngineKind, Error, ErrorKind, Ids, Json, ManualClock, MlPersistence, NewJob, Result};
@@ -91,9 +93,36 @@ fn a_setting_that_could_not_work_is_refused_by_name_and_no_folder_is_made() {
         let refused = builder.open().unwrap_err();
         assert!(refused.kind() == ErrorKind::Invalid && refused.to_string().contains(name), "{refused}");
     }
-    let refused = MlPersistence::builder(&folder).engine(EngineKind::Memory).open().unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
     assert!(!folder.exists());
+}
+
+#[test]
+fn the_memory_engine_keeps_what_is_in_a_folder_and_sled_and_it_refuse_each_others_folders() {
+    let (folder, sled_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let open = || MlPersistence::builder(folder.path()).engine(EngineKind::Memory).open().unwrap();
+    let db = open();
+    assert_eq!((db.capabilities().engine, db.capabilities().persistent), ("memory", true));
+    assert!(!in_memory().capabilities().persistent);
+    db.namespace("n").unwrap().put("large", &"x".repeat(100_000)).unwrap();
+    let digest = db.digest().unwrap();
+    db.close().unwrap();
+    // What one opening finds in the journal, the next finds in the store.
+    for epoch in 2..5 {
+        let db = open();
+        assert_eq!((db.recovery().epoch, db.recovery().rebuilt), (epoch, false));
+        assert_eq!(db.digest().unwrap(), digest);
+        db.checkpoint().unwrap();
+        assert!(db.stats().unwrap().storage.store_bytes > 100_000);
+        db.close().unwrap();
+    }
+    drop(MlPersistence::open(sled_folder.path()).unwrap());
+    for (folder, other, owner) in
+        [(folder.path(), EngineKind::Sled, "`memory`"), (sled_folder.path(), EngineKind::Memory, "`sled`")]
+    {
+        let refused = MlPersistence::builder(folder).engine(other).open().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+        assert!(refused.to_string().contains(&format!("holds a store of engine {owner}")), "{refused}");
+    }
 }
 
 #[test]
@@ -151,7 +180,7 @@ fn counts_are_exact_when_many_threads_put_and_delete_the_same_keys() {
 
 #[test]
 fn the_same_work_has_the_same_digest_on_sled_and_in_memory() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, memory_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let work = |builder: ml_persistence::Builder| {
         let db = builder.clock(Arc::new(ManualClock::at(1_000))).ids(Ids::seeded(3)).open().unwrap();
         let empty = db.digest().unwrap();
@@ -163,5 +192,52 @@ fn the_same_work_has_the_same_digest_on_sled_and_in_memory() {
         assert_ne!(empty, full);
         full
     };
-    assert_eq!(work(MlPersistence::builder(folder.path())), work(MlPersistence::in_memory()));
+    let digest = work(MlPersistence::in_memory());
+    assert_eq!(work(MlPersistence::builder(folder.path())), digest);
+    assert_eq!(work(MlPersistence::builder(memory_folder.path()).engine(EngineKind::Memory)), digest);
+}
+
+#[test]
+fn a_store_opened_for_reading_answers_everything_and_changes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("db");
+    let read_only = || MlPersistence::builder(&folder).read_only(true).open();
+    assert_eq!(read_only().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!folder.exists());
+
+    let db = MlPersistence::open(&folder).unwrap();
+    db.namespace("n").unwrap().put("k", &7).unwrap();
+    let job = db.jobs().enqueue(NewJob::new("train", "fit")).unwrap().job;
+    let lease = db.jobs().claim(&["train"], 1).unwrap().remove(0);
+    let digest = db.digest().unwrap();
+    // Kept from being dropped, as a crash would: the job stays executing on disk.
+    std::mem::forget(lease);
+    db.sync().unwrap();
+    let copy = scratch.path().join("copy");
+    copy_folder(&folder, &copy);
+    let read_only = || MlPersistence::builder(&copy).read_only(true).open();
+    for _ in 0..2 {
+        let db = read_only().unwrap();
+        assert_eq!((db.recovery().epoch, db.recovery().jobs_requeued), (1, 0));
+        assert_eq!(db.digest().unwrap(), digest);
+        assert_eq!(db.jobs().get(job).unwrap().unwrap().state, State::Executing);
+        assert_eq!(db.verify().unwrap().violations_found, 0);
+        assert_eq!(db.namespace("n").unwrap().put("k", &8).unwrap_err().kind(), ErrorKind::Unsupported);
+        db.close().unwrap();
+    }
+    let db = MlPersistence::open(&copy).unwrap();
+    assert_eq!((db.recovery().epoch, db.recovery().jobs_requeued), (2, 1));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a new folder");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("its entries can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file can be copied");
+        }
+    }
 }

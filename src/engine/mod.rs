@@ -4,7 +4,7 @@
 //!   record layer ──> Engine  (this file)           one per back end, object-safe
 //!                      └── local/  journal ─> memtable ─> KvStore       one Engine over any KvStore
 //!                                                            ├── sled.rs
-//!                                                            └── memory.rs
+//!                                                            └── memory/
 //! ```
 //!
 //! Each promise in the docs of [`Engine`], [`Txn`] and [`KvStore`] is a function in [`conformance`], run for every

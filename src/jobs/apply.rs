@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::keys;
 use crate::record::{Transaction, catalog};
 
-/// Older attempts that are kept in full.
-pub(crate) const ATTEMPTS_KEPT: usize = 16;
+/// Older attempts that are kept in full. With the running one, or the one that ended last, that makes 16.
+pub(crate) const ATTEMPTS_KEPT: usize = 15;
 
 /// The older attempts of a job as stored: every one that ended, except the newest, which lies in the head.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

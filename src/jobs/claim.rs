@@ -33,7 +33,7 @@ use crate::engine::{Direction, Epoch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
 use crate::keys::KeyWriter;
-use crate::record::{Transaction, catalog};
+use crate::record::{PAGE_BYTES, Transaction, catalog};
 
 /// Scans after which a claim whose every candidate was stale answers none.
 const ROUNDS_MAX: usize = 16;
@@ -105,13 +105,14 @@ impl Jobs {
         self.claim_with(&ClaimRequest::new(queues.iter().copied()).limit(limit))
     }
 
-    /// Claims what is asked for, in one commit; none when nothing is ready.
+    /// Claims what is asked for, in one commit; none when nothing is ready. Fewer than `limit` when the jobs carry more
+    /// than one answer (32 MiB) or one commit takes: the next claim goes on behind them.
     ///
     /// # Errors
     /// `Invalid` naming the field beyond its limit.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Vec<Lease>> {
         request.check()?;
-        self.make_ready(&request.queues)?;
+        self.make_ready(&request.queues, None)?;
         self.claim_ready(request, None)
     }
 
@@ -135,7 +136,8 @@ impl Jobs {
         }
     }
 
-    /// Completes the claim behind `token` and claims what is asked for, in one commit.
+    /// Completes the claim behind `token` and claims what is asked for, in one commit. As with every finish, a token whose
+    /// lease has run out is good until another claim, or `maintain`, takes it back.
     ///
     /// # Errors
     /// `LeaseLost`, and nothing is claimed; `Invalid` naming the field beyond its limit.
@@ -147,13 +149,14 @@ impl Jobs {
     ) -> Result<Vec<Lease>> {
         request.check()?;
         let finish = Finish::complete(result)?;
-        self.make_ready(&request.queues)?;
+        self.make_ready(&request.queues, Some(token))?;
         self.claim_ready(request, Some((token, &finish)))
     }
 
-    /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from.
-    fn make_ready(&self, queues: &[String]) -> Result<()> {
-        self.take_back_past()?;
+    /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The
+    /// claim behind `finishing` is about to end in another way and stays.
+    fn make_ready(&self, queues: &[String], finishing: Option<&Token>) -> Result<()> {
+        self.take_back_past(finishing)?;
         for queue in queues.iter().collect::<BTreeSet<_>>() {
             self.promote_due(queue)?;
         }
@@ -168,22 +171,41 @@ impl Jobs {
                 break;
             }
             let started = self.shared.store.clock().monotonic_ms();
-            let claimed = self.shared.store.transact(self.durability, |txn| {
-                if let Some((token, finish)) = finish {
-                    finish.apply(txn, token)?;
-                }
-                claim_available(txn, &picked.jobs, request, self.shared.epoch)
-            })?;
+            let claimed = self.claim_picked(&picked.jobs, request, finish)?;
             if let Some((token, _)) = finish.take() {
                 self.shared.deadlines.forget(token.job, token.number);
             }
-            let claimed: Vec<Pair> = claimed;
             if !claimed.is_empty() {
                 return Ok(claimed.iter().filter_map(|pair| self.hand_out(pair, started)).collect());
             }
             stale.extend(picked.jobs.iter().copied());
         }
         Ok(Vec::new())
+    }
+
+    /// Ends the finished claim and claims those of `jobs` that are available, in one commit.
+    fn claim_picked(
+        &self,
+        mut jobs: &[JobId],
+        request: &ClaimRequest,
+        finish: Option<(&Token, &Finish)>,
+    ) -> Result<Vec<Pair>> {
+        loop {
+            let claimed = self.shared.store.transact(self.durability, |txn| {
+                if let Some((token, finish)) = finish {
+                    finish.apply(txn, token)?;
+                }
+                claim_available(txn, jobs, request, self.shared.epoch)
+            });
+            match claimed {
+                // Checkpoints and old errors are written again, and many large ones are more than one transaction
+                // takes. One job always fits.
+                Err(error) if error.kind() == ErrorKind::Invalid && jobs.len() > 1 => {
+                    jobs = jobs.get(..jobs.len() / 2).unwrap_or_default();
+                }
+                claimed => return claimed,
+            }
+        }
     }
 
     /// Notes the lease in memory and makes it something to hold.
@@ -228,16 +250,19 @@ impl Jobs {
     }
 }
 
-/// Claims those of `jobs` that are still available, in their order.
+/// Claims those of `jobs` that are still available, in their order, until they carry [`PAGE_BYTES`].
 fn claim_available(
     txn: &mut Transaction<'_>,
     jobs: &[JobId],
     request: &ClaimRequest,
     epoch: Epoch,
 ) -> Result<Vec<Pair>> {
-    let mut claimed = Vec::new();
+    let (mut claimed, mut bytes) = (Vec::new(), 0);
     let mut paused: Option<(String, bool)> = None;
     for id in jobs {
+        if bytes >= PAGE_BYTES {
+            break;
+        }
         let pair = match load(txn, *id) {
             Ok(Some(pair)) if pair.head.state == State::Available => pair,
             Ok(_) => continue,
@@ -256,6 +281,7 @@ fn claim_available(
         let now = txn.now_ms();
         let lease_ms = request.lease_ms.unwrap_or(pair.body.lease_ms);
         let event = Event::Claim { now, epoch, worker: request.worker.clone(), lease_ms };
+        bytes += pair.carried_bytes();
         claimed.push(apply(txn, &pair, &event)?);
     }
     Ok(claimed)

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::job::JobId;
 use super::pair::Pair;
+use super::token::Token;
 
 /// The leases granted by this process.
 #[derive(Debug, Default)]
@@ -70,11 +71,13 @@ impl Deadlines {
         table.by_job.remove(&job);
     }
 
-    /// Up to `limit` leases that are past at `now`, the longest past first.
-    pub fn past(&self, now: u64, limit: usize) -> Vec<Past> {
+    /// Up to `limit` leases that are past at `now`, the longest past first; never the one behind `spared`.
+    pub fn past(&self, now: u64, limit: usize, spared: Option<&Token>) -> Vec<Past> {
         let table = self.0.lock();
-        let due = table.by_time.iter().take_while(|(due, _)| *due <= now).take(limit);
-        due.filter_map(|(_, job)| table.by_job.get(job).map(|watch| watch.at(*job, now))).collect()
+        let due = table.by_time.iter().take_while(|(due, _)| *due <= now);
+        let past = due.filter_map(|(_, job)| table.by_job.get(job).map(|watch| watch.at(*job, now)));
+        let is_spared = |past: &Past| spared.is_some_and(|token| (token.job, token.number) == (past.job, past.claim));
+        past.filter(|past| !is_spared(past)).take(limit).collect()
     }
 
     /// The lease on `job`, when it is past at `now`.

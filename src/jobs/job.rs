@@ -122,7 +122,7 @@ pub struct Attempt {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Attempts {
-    /// The newest, newest first: the running or last one and at most 16 before it.
+    /// The newest 16, newest first, the running one included.
     pub newest: Vec<Attempt>,
     /// How the older ones ended.
     pub older: BTreeMap<Reason, u64>,

@@ -13,6 +13,7 @@ use super::job::JobId;
 use super::pair::Pair;
 use super::schema::{DUE, LEASE, STATES};
 use super::state::{Reason, State};
+use super::token::Token;
 use super::transition::Event;
 use crate::engine::{Direction, KeyRange};
 use crate::error::{ErrorKind, Result};
@@ -50,22 +51,35 @@ pub(crate) fn queues(view: &View<'_>) -> Result<BTreeSet<String>> {
     groups.iter().map(|(group, _)| KeyReader::new(group).str()).collect()
 }
 
+/// Repeats a sweep that stops after [`STEPS_MAX`] steps for as long as it goes all those steps.
+fn to_the_end(mut sweep: impl FnMut() -> Result<u64>) -> Result<u64> {
+    let mut changed = 0;
+    loop {
+        let step = sweep()?;
+        changed += step;
+        if step < (STEP * STEPS_MAX) as u64 {
+            return Ok(changed);
+        }
+    }
+}
+
 impl Jobs {
-    /// Promotes what is due in every queue, takes back every lease that is past, prunes by retention.
+    /// Promotes all that is due in every queue, takes back every lease that is past, prunes by retention. In bounded
+    /// transactions: interrupted, it has done some, and a repetition does the rest.
     ///
     /// # Errors
     /// Those of the store.
     pub fn maintain(&self) -> Result<Maintained> {
         self.adopt_unknown_leases()?;
-        let mut done = Maintained { taken_back: self.take_back_past()?, ..Maintained::default() };
+        let mut done = Maintained { taken_back: to_the_end(|| self.take_back_past(None))?, ..Maintained::default() };
         for queue in self.shared.store.read(queues)? {
-            done.promoted += self.promote_due(&queue)?;
+            done.promoted += to_the_end(|| self.promote_due(&queue))?;
         }
         done.pruned = self.prune(None, None)?;
         Ok(done)
     }
 
-    /// Makes available what is due in `queue`, first due first.
+    /// Makes available what is due in `queue`, first due first. Stops after [`STEPS_MAX`] steps.
     pub(crate) fn promote_due(&self, queue: &str) -> Result<u64> {
         let mut promoted = 0;
         for _ in 0..STEPS_MAX {
@@ -102,12 +116,13 @@ impl Jobs {
         Ok(promoted)
     }
 
-    /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock.
-    pub(crate) fn take_back_past(&self) -> Result<u64> {
+    /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock; not the one behind
+    /// `spared`. Stops after [`STEPS_MAX`] steps.
+    pub(crate) fn take_back_past(&self, spared: Option<&Token>) -> Result<u64> {
         let mut taken_back = 0;
         for _ in 0..STEPS_MAX {
             let now_monotonic = self.shared.store.clock().monotonic_ms();
-            let past = self.shared.deadlines.past(now_monotonic, STEP);
+            let past = self.shared.deadlines.past(now_monotonic, STEP, spared);
             if past.is_empty() {
                 break;
             }

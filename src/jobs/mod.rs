@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use crate::config::Durability;
 use crate::engine::Epoch;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{RecordStore, View, scrub};
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
@@ -139,7 +139,12 @@ impl Jobs {
     /// As [`Jobs::enqueue`]; `Invalid` for an empty or too long list, or one beyond the engine's limits.
     pub fn enqueue_batch(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         enqueue::check_batch(jobs)?;
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs))?;
+        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
+        let enqueued = enqueued.map_err(|error| match error.kind() {
+            // Each job was found good, so what is beyond a limit is the list.
+            ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
+            _ => error,
+        })?;
         self.shared.bell.ring();
         Ok(enqueued)
     }

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use super::job::JobId;
+use super::schema::check_room;
 use crate::error::{Error, Result};
 use crate::json::Json;
 
@@ -179,6 +180,7 @@ impl NewJob {
         if let Some(unique_key) = &self.unique_key {
             check_name("unique_key", unique_key)?;
         }
+        check_room(&self.queue, &self.kind, self.unique_key.as_deref())?;
         check_json("payload", &self.payload, PAYLOAD_BYTES_MAX)?;
         check_lease("lease_ms", self.lease_ms)?;
         let least_one = [

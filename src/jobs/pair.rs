@@ -131,6 +131,12 @@ impl Pair {
         Some(Token { job: self.id(), number: self.head.claims, epoch: lease.epoch })
     }
 
+    /// Bytes of what may be large in the job: payload, result and checkpoint.
+    pub fn carried_bytes(&self) -> usize {
+        let json = [Some(&self.body.payload), self.body.result.as_ref(), self.head.checkpoint.as_ref()];
+        json.into_iter().flatten().map(|json| json.as_str().len()).sum()
+    }
+
     /// The running attempt, else the one that ended last.
     pub fn newest_attempt(&self) -> Option<Attempt> {
         let Some(lease) = &self.head.lease else { return self.head.last.clone() };

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use super::Jobs;
 use super::enqueue::parse_key;
 use super::maintain::{STEP, queues, readable};
+use super::new_job::check_name;
 use super::schema::FINISHED;
 use crate::engine::{Direction, KeyRange};
 use crate::error::Result;
@@ -16,8 +17,9 @@ impl Jobs {
     /// removed some and a repetition removes the rest.
     ///
     /// # Errors
-    /// Those of the store.
+    /// `Invalid` for a name out of bounds; those of the store.
     pub fn prune(&self, queue: Option<&str>, older_than_ms: Option<u64>) -> Result<u64> {
+        queue.map_or(Ok(()), |queue| check_name("queue", queue))?;
         let queues = match queue {
             Some(queue) => [queue.to_owned()].into(),
             None => self.shared.store.read(queues)?,

@@ -2,15 +2,15 @@
 //!
 //! A list walks index entries, never jobs: without a filter the order index; with one, the entries of every matching
 //! (queue, state) group, merged by sequence. The groups come from the counters, so an empty one costs nothing. `kind`
-//! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries; behind that it may be short, and
-//! `next` says where to go on.
+//! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries and ends once its jobs carry
+//! [`PAGE_BYTES`]; then it is short, and `next` says where to go on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use super::apply::Past;
 use super::enqueue::parse_key;
-use super::new_job::check_limit;
+use super::new_job::{check_limit, check_name};
 use super::pair::Pair;
 use super::schema::{ORDER, STATE, STATES, attempts_key};
 use super::state::State;
@@ -18,7 +18,7 @@ use super::{Attempts, Counts, Job, JobId, Jobs};
 use crate::engine::{Direction, KeyRange};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyReader, KeyWriter};
-use crate::record::{Index, View, catalog};
+use crate::record::{Index, PAGE_BYTES, View, catalog};
 
 /// Most index entries that one page of a list looks at.
 const EXAMINED_MAX: usize = 50_000;
@@ -96,12 +96,15 @@ impl Jobs {
         self.shared.store.read(|view| Ok(view.get::<Pair>(&key)?.map(|pair| pair.job())))
     }
 
-    /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`.
+    /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`. A page ends
+    /// early once its jobs carry 32 MiB.
     ///
     /// # Errors
-    /// `Invalid` for a limit out of bounds, or an `after` of another filter.
+    /// `Invalid` for a limit or a name out of bounds, or an `after` of another filter.
     pub fn list(&self, filter: &JobFilter, after: Option<&str>, limit: usize) -> Result<JobPage> {
         check_limit("limit", limit)?;
+        filter.queue.as_deref().map_or(Ok(()), |queue| check_name("queue", queue))?;
+        filter.kind.as_deref().map_or(Ok(()), |kind| check_name("kind", kind))?;
         let after = after.map(|after| parse_next(filter, after)).transpose()?.unwrap_or(0);
         self.shared.store.read(|view| list(view, filter, after, limit))
     }
@@ -109,8 +112,9 @@ impl Jobs {
     /// Jobs by state for `queue`, or for every queue that has any; states without a job count 0.
     ///
     /// # Errors
-    /// `Corrupt` for damage.
+    /// `Invalid` for a name out of bounds; `Corrupt` for damage.
     pub fn counts(&self, queue: Option<&str>) -> Result<BTreeMap<String, Counts>> {
+        queue.map_or(Ok(()), |queue| check_name("queue", queue))?;
         self.shared.store.read(|view| {
             let mut counts = BTreeMap::new();
             if let Some(queue) = queue {
@@ -165,10 +169,10 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
         }
     }
     let mut page = JobPage::default();
-    let mut last = after;
+    let (mut last, mut bytes) = (after, 0);
     for _ in 0..EXAMINED_MAX {
         let Some(entry) = next_of(view, &mut lines)? else { return Ok(page) };
-        if page.jobs.len() == limit {
+        if page.jobs.len() == limit || bytes >= PAGE_BYTES {
             page.next = Some(next_text(filter, last));
             return Ok(page);
         }
@@ -177,6 +181,7 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
             let pair = view
                 .get::<Pair>(&keys::job(entry.id.0))?
                 .ok_or_else(|| Error::corrupt(format!("job {}: in an index, but there is no such job", entry.id)))?;
+            bytes += pair.carried_bytes();
             page.jobs.push(pair.job());
         }
     }

@@ -19,7 +19,8 @@
 
 use super::pair::{Body, Head, Pair};
 use super::state::State;
-use crate::error::Result;
+use crate::engine::KEY_BYTES_MAX;
+use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog::{self, jobs as numbers};
 use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema, Sums};
@@ -98,6 +99,26 @@ fn unique(pair: &Pair, entries: &mut Entries) {
 
 fn states(pair: &Pair, sums: &mut Sums) {
     sums.add(state_group(&pair.body.queue, pair.head.state), 1);
+}
+
+/// Refuses names that are each within their limit but whose index entry would be too long for a key: a zero byte takes
+/// two there, so only names made of hundreds of them are.
+pub(crate) fn check_room(queue: &str, kind: &str, unique_key: Option<&str>) -> Result<()> {
+    let parts = state_group(queue, State::Available).u64(0).str(kind);
+    check_entry("kind", "queue and kind", keys::index_entry(numbers::STATE, &parts.finish(), Some(&keys::job(0)))?)?;
+    unique_key.map_or(Ok(()), |unique_key| {
+        let parts = unique_parts(queue, unique_key);
+        check_entry("unique_key", "queue and unique_key", keys::index_entry(numbers::UNIQUE, &parts.finish(), None)?)
+    })
+}
+
+fn check_entry(field: &str, names: &str, entry: Vec<u8>) -> Result<()> {
+    if entry.len() > KEY_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "{field}: {names} hold too many zero bytes together, each of which takes the room of two"
+        )));
+    }
+    Ok(())
 }
 
 /// The group of the state counter, and how entries of the state index begin.

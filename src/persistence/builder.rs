@@ -16,7 +16,9 @@ pub enum EngineKind {
     /// sled in a folder, behind the journal. The default.
     #[default]
     Sled,
-    /// An ordered map that lives and dies with the process: for tests and as the reference for other engines.
+    /// Ordered maps in memory. With a folder they are as durable as sled: behind the journal, with snapshots and a log
+    /// of their own; the fastest while all data fits in memory, and it is all read at opening. Without a folder they
+    /// live and die with the process: for tests and as the reference for other engines.
     Memory,
 }
 
@@ -26,6 +28,7 @@ pub struct Builder {
     engine: EngineKind,
     folder: Option<PathBuf>,
     durability: Durability,
+    read_only: bool,
     memtable_bytes: Option<usize>,
     cache_bytes: Option<usize>,
     journal_retention_bytes: Option<u64>,
@@ -54,6 +57,7 @@ impl Builder {
             engine,
             folder,
             durability: Durability::default(),
+            read_only: false,
             memtable_bytes: None,
             cache_bytes: None,
             journal_retention_bytes: None,
@@ -77,6 +81,14 @@ impl Builder {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Opens an existing folder for reading: nothing is created or written, no epoch is counted and no lease taken
+    /// back. The folder is locked all the same. Writes answer `Unsupported`.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
         self
     }
 
@@ -110,15 +122,16 @@ impl Builder {
     /// Opens the store: locks the folder, recovers, and composes.
     ///
     /// # Errors
-    /// `Invalid` naming a setting that could not work; `Unavailable` when another opener has the folder; `Unsupported`
+    /// `Invalid` naming a setting that could not work; `NotFound` when there is nothing to open for reading;
+    /// `Unavailable` when another opener has the folder; `Unsupported`
     /// for a newer format, or an engine that this build does not have; `Corrupt`; `Full`.
     pub fn open(self) -> Result<MlPersistence> {
         let config = self.config()?;
         config.check()?;
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config)?;
+        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, self.read_only)?;
         report.epoch = engine.epoch().number;
-        compose(engine, &config, self.durability, report, started_ms)
+        compose(engine, &config, self.durability, report, started_ms, self.read_only)
     }
 
     fn config(&self) -> Result<Config> {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
-use crate::engine::local::disk::Disk;
-#[cfg(feature = "sled")]
-use crate::engine::local::disk::RealDisk;
+use crate::engine::local::disk::{Disk, RealDisk};
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::local::sim::SimDisk;
 use crate::engine::memory::MemoryOpener;
@@ -23,19 +21,20 @@ pub(super) fn engine(
     kind: EngineKind,
     folder: Option<&Path>,
     config: &Config,
+    read_only: bool,
 ) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
     match (kind, folder) {
         (EngineKind::Memory, None) => {
             // The journal of the ephemeral engine lies in memory, too, and nobody will ever replay it.
             let config = Config { journal_retention_bytes: 0, ..config.clone() };
-            local(Arc::new(SimDisk::new()), Path::new("/memory"), &MemoryOpener::new(), &config)
+            local(Arc::new(SimDisk::new()), Path::new("/memory"), &MemoryOpener::new(), &config, read_only)
         }
-        (EngineKind::Memory, Some(folder)) => Err(Error::unsupported(format!(
-            "{}: the memory engine keeps nothing in a folder yet; open it without one",
-            folder.display()
-        ))),
+        (EngineKind::Memory, Some(folder)) => {
+            let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
+            local(Arc::clone(&disk), folder, &MemoryOpener::in_folder(disk), config, read_only)
+        }
         #[cfg(feature = "sled")]
-        (EngineKind::Sled, Some(folder)) => local(Arc::new(RealDisk::new()), folder, &SledOpener, config),
+        (EngineKind::Sled, Some(folder)) => local(Arc::new(RealDisk::new()), folder, &SledOpener, config, read_only),
         #[cfg(not(feature = "sled"))]
         (EngineKind::Sled, Some(_)) => Err(Error::unsupported("sled: this build was made without the feature sled")),
         (EngineKind::Sled, None) => Err(Error::invalid("folder: sled keeps its data in one")),
@@ -47,8 +46,10 @@ fn local(
     folder: &Path,
     opener: &dyn StoreOpener,
     config: &Config,
+    read_only: bool,
 ) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
-    let (engine, opened) = LocalEngine::open(disk, folder, opener, config)?;
+    let open = if read_only { LocalEngine::open_read_only } else { LocalEngine::open };
+    let (engine, opened) = open(disk, folder, opener, config)?;
     let report = RecoveryReport {
         replayed: opened.replayed,
         rebuilt: opened.rebuilt,

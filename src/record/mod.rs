@@ -33,4 +33,4 @@ pub use stage::Staged;
 pub use store::RecordStore;
 pub use txn::Transaction;
 pub use value::{PartReader, PartWriter};
-pub use view::{IndexEntry, IndexPage, View};
+pub use view::{IndexEntry, IndexPage, PAGE_BYTES, View};

@@ -16,6 +16,9 @@ use super::value::PartReader;
 
 /// Entries read at once where a caller asks for all of them.
 pub(super) const PAGE: usize = 1_000;
+/// Bytes of values after which a page ends early, so that a thousand large values are not held at once: 32 MiB. A page
+/// holds at least one value, however large.
+pub const PAGE_BYTES: usize = 32 << 20;
 
 /// One point in time of the store.
 #[derive(Clone, Copy)]

@@ -166,9 +166,12 @@ impl ArtifactContent {
             Inline { base64: String },
             Reference { uri: String, sha256: String, bytes: u64 },
         }
+        let within = |error: Error| Error::invalid(format!("artifact.{error}"));
         match serde_json::from_str(json.as_str()) {
-            Ok(Spelling::Inline { base64 }) => Self::inline(base64::decode(&base64)?),
-            Ok(Spelling::Reference { uri, sha256, bytes }) => Self::reference(uri, sha256.parse()?, bytes),
+            Ok(Spelling::Inline { base64 }) => Self::inline(base64::decode(&base64).map_err(within)?),
+            Ok(Spelling::Reference { uri, sha256, bytes }) => {
+                Self::reference(uri, sha256.parse::<Sha256>().map_err(within)?, bytes)
+            }
             Err(_) => Err(Error::invalid("artifact: {\"base64\"} or {\"uri\", \"sha256\", \"bytes\"}")),
         }
     }

@@ -15,7 +15,7 @@ impl RegistryTxn<'_, '_> {
     /// `AlreadyExists` when there is a model of this name, or one with this external id; `Invalid` past a limit.
     pub fn create_model(&mut self, name: &str, new: impl Borrow<NewModel>) -> Result<Model> {
         let new = new.borrow();
-        name::check_model(name)?;
+        name::check_model_name(name)?;
         new.check()?;
         let record = ModelRecord {
             description: new.description.clone(),

@@ -10,12 +10,13 @@ use super::{Model, Version};
 use crate::engine::Direction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
-use crate::record::{Index, Record, View};
+use crate::record::{Index, PAGE_BYTES, Record, View};
 
 /// Models by name.
 pub(crate) fn models(view: &View<'_>, request: &PageRequest) -> Result<ModelPage> {
     let rows = rows(view, &MODEL_NAMES, KeyWriter::new(), b"models", request, |key| {
-        Ok(Some(Model::of(present(view.get::<ModelRecord>(key)?)?)))
+        let record = present(view.get::<ModelRecord>(key)?)?;
+        Ok(Some((record.weight(), Model::of(record))))
     })?;
     Ok(ModelPage { models: rows.rows, next_page_token: rows.token, damaged: rows.damaged })
 }
@@ -26,7 +27,7 @@ pub(crate) fn versions(view: &View<'_>, model: &str, request: &PageRequest) -> R
     let listing = [b"versions of ", model.as_bytes()].concat();
     let rows = rows(view, &VERSION_NUMBERS, KeyWriter::new().str(model), &listing, request, |key| {
         let record = present(view.get::<VersionRecord>(key)?)?;
-        Ok((record.incarnation == holder.incarnation).then(|| Version::of(record, &holder)))
+        Ok((record.incarnation == holder.incarnation).then(|| (record.weight(), Version::of(record, &holder))))
     })?;
     Ok(VersionPage { versions: rows.rows, next_page_token: rows.token, damaged: rows.damaged })
 }
@@ -45,7 +46,7 @@ pub(crate) fn all_versions(view: &View<'_>, request: &PageRequest) -> Result<Ver
                 None => return Ok(None),
             },
         };
-        Ok((record.incarnation == holder.incarnation).then(|| Version::of(record, holder)))
+        Ok((record.incarnation == holder.incarnation).then(|| (record.weight(), Version::of(record, holder))))
     })?;
     Ok(VersionPage { versions: rows.rows, next_page_token: rows.token, damaged: rows.damaged })
 }
@@ -79,26 +80,34 @@ struct Rows<T> {
     damaged: Vec<DamagedRow>,
 }
 
-/// One page of an index, row by row. A row that answers `None` is left out, one that is damaged is reported.
+/// One page of an index, row by row. A row comes with its weight in bytes: the page ends early once its rows weigh
+/// [`PAGE_BYTES`]. A row that answers `None` is left out, one that is damaged is reported.
 fn rows<R: Record, T>(
     view: &View<'_>,
     index: &Index<R>,
     prefix: KeyWriter,
     listing: &[u8],
     request: &PageRequest,
-    mut row: impl FnMut(&[u8]) -> Result<Option<T>>,
+    mut row: impl FnMut(&[u8]) -> Result<Option<(usize, T)>>,
 ) -> Result<Rows<T>> {
     let size = request.checked_size()?;
     let after = request.after(listing)?;
     // One entry more than asked for tells whether there is a next page.
     let page = view.index_page(index, prefix, Direction::Ascending, after.as_deref(), size + 1)?;
     let mut found = Rows { rows: Vec::new(), token: None, damaged: Vec::new() };
-    if page.entries.len() > size {
-        found.token = page.entries.get(size - 1).map(|last| page::token(listing, &last.entry));
-    }
-    for entry in page.entries.iter().take(size) {
+    let (mut bytes, mut last) = (0, None);
+    for (place, entry) in page.entries.iter().enumerate() {
+        if place == size || bytes >= PAGE_BYTES {
+            found.token = last.map(|last| page::token(listing, last));
+            break;
+        }
+        last = Some(&entry.entry);
         match row(&entry.primary) {
-            Ok(shown) => found.rows.extend(shown),
+            Ok(Some((weight, shown))) => {
+                bytes += weight;
+                found.rows.push(shown);
+            }
+            Ok(None) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
                 let key = String::from_utf8_lossy(&entry.primary).into_owned();
                 found.damaged.push(DamagedRow { key, error: error.to_string() });

@@ -193,7 +193,7 @@ impl Registry {
     /// # Errors
     /// `Invalid`, `Corrupt`, and what the engine answers.
     pub fn get_model(&self, name: &str) -> Result<Option<Model>> {
-        name::check_model(name)?;
+        name::check_model_name(name)?;
         self.store.read(|view| Ok(read::model(view, name)?.map(Model::of)))
     }
 

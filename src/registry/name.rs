@@ -41,6 +41,11 @@ pub(crate) fn check_model(name: &str) -> Result<()> {
     check_name("model", name, NAME_BYTES_MAX)
 }
 
+/// The same, where the model's name is the field `name` and not a reference to the model.
+pub(crate) fn check_model_name(name: &str) -> Result<()> {
+    check_name("name", name, NAME_BYTES_MAX)
+}
+
 /// Refuses what can't be a label, the client's own name of a version.
 pub(crate) fn check_label(label: &str) -> Result<()> {
     check_name("label", label, NAME_BYTES_MAX)

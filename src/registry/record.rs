@@ -89,22 +89,30 @@ impl ModelRecord {
 
     /// Refuses a record that has grown past its bound. Aliases have a bound of their own.
     pub(crate) fn check_weight(&self) -> Result<()> {
-        let weight = self.description.as_ref().map_or(0, String::len)
+        entries::check_weight("model", self.weight())
+    }
+
+    /// About the bytes of what may be large in it.
+    pub(crate) fn weight(&self) -> usize {
+        self.description.as_ref().map_or(0, String::len)
             + entries::weigh(&self.tags, String::len)
-            + entries::weigh(&self.properties, Property::weight);
-        entries::check_weight("model", weight)
+            + entries::weigh(&self.properties, Property::weight)
     }
 }
 
 impl VersionRecord {
     /// Refuses a record that has grown past its bound.
     pub(crate) fn check_weight(&self) -> Result<()> {
-        let weight = self.description.as_ref().map_or(0, String::len)
+        entries::check_weight("version", self.weight())
+    }
+
+    /// About the bytes of what may be large in it.
+    pub(crate) fn weight(&self) -> usize {
+        self.description.as_ref().map_or(0, String::len)
             + entries::weigh(&self.tags, String::len)
             + entries::weigh(&self.properties, Property::weight)
             + entries::weigh(&self.metrics, |json| json.as_str().len())
-            + entries::weigh(&self.hyperparams, |json| json.as_str().len());
-        entries::check_weight("version", weight)
+            + entries::weigh(&self.hyperparams, |json| json.as_str().len())
     }
 }
 

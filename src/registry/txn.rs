@@ -32,7 +32,7 @@ impl RegistryTxn<'_, '_> {
     /// # Errors
     /// `Invalid` for what can't be a name; `Corrupt`.
     pub fn get_model(&mut self, name: &str) -> Result<Option<Model>> {
-        name::check_model(name)?;
+        name::check_model_name(name)?;
         Ok(self.txn.get::<ModelRecord>(&keys::model(name))?.map(Model::of))
     }
 

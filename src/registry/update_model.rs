@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use super::model::{Model, ModelUpdate};
+use super::name;
 use super::txn::RegistryTxn;
 use crate::error::Result;
 
@@ -15,6 +16,7 @@ impl RegistryTxn<'_, '_> {
     /// past a limit.
     pub fn update_model(&mut self, name: &str, update: impl Borrow<ModelUpdate>) -> Result<Model> {
         let update = update.borrow();
+        name::check_model_name(name)?;
         update.check()?;
         let old = self.model_record(name)?;
         update.change.check_revision(format_args!("model {name:?}"), old.revision)?;

@@ -108,6 +108,13 @@ fn bad_job_requests_are_invalid_and_name_the_field() {
         (r#"{"op":"job.claim","queues":["q"],"worker":"w","wait_ms":60001}"#, "wait_ms"),
         (r#"{"op":"job.claim","queues":["q"],"worker":"w","lease_ms":0}"#, "lease_ms"),
         (r#"{"op":"job.list","state":"running"}"#, "state"),
+        (r#"{"op":"job.list","queue":""}"#, "queue"),
+        (r#"{"op":"job.list","kind":""}"#, "kind"),
+        (r#"{"op":"job.counts","queue":""}"#, "queue"),
+        (r#"{"op":"job.prune","queue":""}"#, "queue"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":[1,2,3,4]}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"factor":"2"}}"#, "backoff"),
+        (r#"{"op":"job.enqueue","queue":"q","kind":"k","backoff":{"factor":0,"max_ms":null}}"#, "backoff: factor"),
         (r#"{"op":"job.get","job":"ABC"}"#, "job"),
     ] {
         let (kind, message) = exec.refused(line);
@@ -115,4 +122,58 @@ fn bad_job_requests_are_invalid_and_name_the_field() {
     }
     assert_eq!(exec.ok(json!({"op": "job.counts"})), json!({}));
     assert_eq!(exec.refused(&json!({"op": "job.cancel", "job": "0".repeat(31) + "1"}).to_string()).0, "not_found");
+}
+
+/// A worker that overran its lease by a moment used to lose its work: the claim half of `complete_and_claim` took the
+/// lease back just before the completion half came to it.
+#[test]
+fn complete_and_claim_finishes_a_claim_whose_lease_has_just_run_out_and_takes_back_the_others() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    exec.ok(json!({"op": "job.enqueue_batch", "jobs": [{"queue": "q", "kind": "k"}, {"queue": "q", "kind": "k"}]}));
+    let claims = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "limit": 2, "lease_ms": 50}));
+    exec.ok(json!({"op": "clock.advance", "ms": 50}));
+    let next = exec.ok(json!({
+        "op": "job.complete_and_claim", "token": claims[1]["token"], "result": 7, "queues": ["q"], "worker": "w"
+    }));
+    let done = exec.ok(json!({"op": "job.get", "job": claims[1]["job"]["id"]}));
+    assert_eq!((&done["state"], &done["crash_count"]), (&json!("completed"), &json!(0)));
+    assert_eq!((&next[0]["job"]["id"], &next[0]["job"]["crash_count"]), (&claims[0]["job"]["id"], &json!(1)));
+    let (kind, _) = exec.refused(&json!({"op": "job.complete", "token": claims[0]["token"]}).to_string());
+    assert_eq!(kind, "lease_lost");
+    assert_eq!(exec.ok(json!({"op": "store.verify"}))["violations"], json!([]));
+}
+
+/// `maintain` used to stop after 1,024 jobs of each kind and to answer as if that were all.
+#[test]
+fn maintain_promotes_all_that_is_due_and_takes_back_all_that_is_past() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let jobs: Vec<_> =
+        (0..1_000).map(|_| json!({"queue": "q", "kind": "k", "delay_ms": 1, "max_crashes": 9})).collect();
+    for _ in 0..2 {
+        exec.ok(json!({"op": "job.enqueue_batch", "jobs": jobs}));
+    }
+    exec.ok(json!({"op": "clock.advance", "ms": 1}));
+    assert_eq!(exec.ok(json!({"op": "job.maintain"})), json!({"promoted": 2_000, "taken_back": 0, "pruned": 0}));
+    for _ in 0..2 {
+        let claims = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w", "limit": 1_000}));
+        assert_eq!(claims.as_array().unwrap().len(), 1_000);
+    }
+    exec.ok(json!({"op": "clock.advance", "ms": 60_000}));
+    assert_eq!(exec.ok(json!({"op": "job.maintain"})), json!({"promoted": 0, "taken_back": 2_000, "pruned": 0}));
+    assert_eq!(exec.ok(json!({"op": "job.counts"}))["q"]["available"], 2_000);
+}
+
+#[test]
+fn attempts_are_the_newest_sixteen_also_while_one_runs() {
+    let mut exec = Exec::in_memory(&["--clock", "manual", "--now", "1000"]);
+    let job = exec.ok(json!({"op": "job.enqueue", "queue": "q", "kind": "k", "max_attempts": 100}))["job"].clone();
+    for round in 1..=20u64 {
+        let claim = exec.ok(json!({"op": "job.claim", "queues": ["q"], "worker": "w"}))[0].clone();
+        let running = exec.ok(json!({"op": "job.attempts", "job": job}));
+        assert_eq!(running.as_array().unwrap().len() as u64, round.min(16));
+        exec.ok(json!({"op": "job.fail", "token": claim["token"], "error": round.to_string(), "retry_in_ms": 0}));
+        let ended = exec.ok(json!({"op": "job.attempts", "job": job}));
+        assert_eq!(ended.as_array().unwrap().len() as u64, round.min(16));
+        assert_eq!((&ended[0]["attempt"], &ended[0]["error"]), (&json!(round), &json!(round.to_string())));
+    }
 }

@@ -3,6 +3,7 @@
 // A panic in a test is its failure, in helpers too.
 #![allow(clippy::unwrap_used)]
 
+mod bounds;
 mod harness;
 mod jobs;
 mod kv;

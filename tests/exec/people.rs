@@ -42,6 +42,9 @@ fn people_get_answers_or_a_plain_reason_and_no_folder_is_created() {
     let stats: Value = serde_json::from_str(&shown(&["stats", "--json"])).unwrap();
     assert_eq!(stats["records"]["kv"], 1);
     assert!(shown(&["stats"]).contains("records.kv"));
+    let out = mlp(&["stats", "--engine", "memory", "--data", data]).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("holds a store of engine `sled`"));
     let out = mlp(&["get", "n", "none", "--data", data]).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("no key \"none\""));

@@ -26,6 +26,31 @@ fn a_put_is_answered_and_still_there_after_a_kill() {
 }
 
 #[test]
+fn the_memory_engine_keeps_its_folder_and_each_engine_refuses_that_of_the_other() {
+    let folder = folder();
+    let memory = ["--engine", "memory"];
+    let put = r#"{"op":"kv.put","namespace":"n","key":"k","value":[1]}"#;
+    let get = r#"{"op":"kv.get","namespace":"n","key":"k"}"#;
+    let mut exec = Exec::start(folder.path(), &memory);
+    assert_eq!(exec.ready["ready"]["engine"], "memory");
+    assert_eq!(exec.say(put), r#"{"id":null,"ok":null}"#);
+    exec.kill();
+    let mut exec = Exec::start(folder.path(), &memory);
+    assert_eq!(exec.ready["ready"]["recovery"]["epoch"], 2);
+    assert_eq!(exec.say(get), r#"{"id":null,"ok":{"value":[1]}}"#);
+    assert_eq!(exec.finish(), (Some(0), String::new()));
+
+    let refused = Exec::start(folder.path(), &[]);
+    assert_eq!(refused.ready["error"]["kind"], "unsupported");
+    let message = refused.ready["error"]["message"].as_str().unwrap();
+    assert!(message.contains("engine `memory`") && message.contains("open it with that one"), "{message}");
+    let sled_folder = crate::harness::folder();
+    Exec::start(sled_folder.path(), &[]).kill();
+    let refused = Exec::start(sled_folder.path(), &memory);
+    assert_eq!(refused.ready["error"]["kind"], "unsupported");
+}
+
+#[test]
 fn a_power_loss_reply_shows_no_buffered_write_that_a_kill_takes_back() {
     let folder = folder();
     let mut exec = Exec::start(folder.path(), &[]);
@@ -89,11 +114,20 @@ fn the_same_input_under_seed_and_manual_clock_gives_the_same_bytes_and_ids_do_no
 
 #[test]
 fn whatever_was_answered_before_a_kill_under_load_is_there_after_it() {
+    kill_under_load(&[]);
+}
+
+#[test]
+fn the_memory_engine_with_a_folder_loses_nothing_to_a_kill_under_load() {
+    kill_under_load(&["--engine", "memory"]);
+}
+
+fn kill_under_load(engine: &[&str]) {
     const SENT: u64 = 600;
     let folder = folder();
     let (mut acknowledged, mut versions) = (Vec::new(), 0);
     for round in 0..4u64 {
-        let mut exec = Exec::start(folder.path(), &["--parallel", "8"]);
+        let mut exec = Exec::start(folder.path(), &[&["--parallel", "8"], engine].concat());
         let mut input = exec.input.take().unwrap();
         let sender = std::thread::spawn(move || {
             for number in 0..SENT {
@@ -124,7 +158,7 @@ fn whatever_was_answered_before_a_kill_under_load_is_there_after_it() {
         }
         exec.kill();
         sender.join().unwrap();
-        let mut exec = Exec::start(folder.path(), &[]);
+        let mut exec = Exec::start(folder.path(), engine);
         for key in &acknowledged {
             assert!(!exec.ok(json!({"op": "kv.get", "namespace": "n", "key": key})).is_null(), "{key} is gone");
         }

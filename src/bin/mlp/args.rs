@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 use ml_persistence::Durability;
 
+/// Latest start of a manual clock. It leaves room for every step that a run could take: a clock must not wrap around.
+const NOW_MS_MAX: u64 = 1 << 62;
+
 /// What `mlp --help` prints.
 pub const USAGE: &str = "\
 usage: mlp COMMAND --data DIR [options]
@@ -15,12 +18,13 @@ for people
   mlp verify --data DIR                      check every index, counter and reference; reads only
   mlp get    --data DIR NAMESPACE KEY        one value of the plain contract
   mlp list   --data DIR NAMESPACE [PREFIX]   keys and values in key order
-      --json         one JSON object instead of a table
-      --limit N      list: at most N entries, 1..=1000 (default 100)
+      --engine sled|memory   the one that the folder was made with, default sled
+      --json                 one JSON object instead of a table
+      --limit N              list: at most N entries, 1..=1000 (default 100)
 
 for programs
   mlp exec   --data DIR                      one JSON request a line in, one reply a line out
-      --engine sled|memory               default sled; memory takes no --data and keeps nothing
+      --engine sled|memory               default sled; memory without --data keeps nothing
       --durability power-loss|buffered   when writes are answered, default power-loss
       --parallel N                       requests worked on at once, 1..=1024, default 1
       --clock system|manual              manual: time moves by clock.advance alone
@@ -40,7 +44,7 @@ pub enum Command {
 /// Options of `mlp exec`.
 #[derive(Debug)]
 pub struct ExecOptions {
-    /// The store's folder; `None` for the memory engine alone.
+    /// The store's folder; `None` only for the memory engine, which then keeps nothing.
     pub data: Option<PathBuf>,
     /// As it was spelled: whether this build has it shows when the store is opened.
     pub engine: String,
@@ -55,6 +59,7 @@ pub struct ExecOptions {
 #[derive(Debug)]
 pub struct PeopleOptions {
     pub question: Question,
+    pub engine: String,
     pub data: PathBuf,
     pub json: bool,
 }
@@ -81,6 +86,12 @@ struct Given {
     seed: Option<u64>,
     limit: Option<u64>,
     json: bool,
+}
+
+impl Given {
+    fn engine(&self) -> String {
+        self.engine.clone().unwrap_or_else(|| "sled".to_owned())
+    }
 }
 
 /// Reads the words behind the program's name.
@@ -133,7 +144,7 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
     if given.json || given.limit.is_some() {
         return Err("--json and --limit: exec knows neither; it always speaks JSON".into());
     }
-    let engine = given.engine.clone().unwrap_or_else(|| "sled".to_owned());
+    let engine = given.engine();
     if engine != "memory" && given.data.is_none() {
         return Err("exec: --data DIR is required".into());
     }
@@ -144,6 +155,7 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
     };
     let manual_now_ms = match (given.clock.as_deref(), given.now) {
         (None | Some("system"), None) => None,
+        (Some("manual"), Some(now)) if now > NOW_MS_MAX => return Err(format!("--now: 0..={NOW_MS_MAX}").into()),
         (Some("manual"), now) => Some(now.unwrap_or(0)),
         (None | Some("system"), Some(_)) => return Err("--now: only with --clock manual".into()),
         (Some(other), _) => return Err(format!("--clock {other}: system or manual").into()),
@@ -153,15 +165,15 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
 }
 
 fn people(given: &Given, question: Question) -> Result<Command, lexopt::Error> {
-    let Given { engine, durability, parallel, clock, now, seed, .. } = given;
-    if engine.is_some() || durability.is_some() || clock.is_some() || parallel.or(*now).or(*seed).is_some() {
-        return Err("--engine, --durability, --parallel, --clock, --now and --seed are options of exec".into());
+    let Given { durability, parallel, clock, now, seed, .. } = given;
+    if durability.is_some() || clock.is_some() || parallel.or(*now).or(*seed).is_some() {
+        return Err("--durability, --parallel, --clock, --now and --seed are options of exec".into());
     }
     if given.limit.is_some() && !matches!(question, Question::List { .. }) {
         return Err("--limit is an option of list".into());
     }
     let data = given.data.clone().ok_or("--data DIR is required: which store?")?;
-    Ok(Command::People(PeopleOptions { question, data, json: given.json }))
+    Ok(Command::People(PeopleOptions { question, engine: given.engine(), data, json: given.json }))
 }
 
 fn bounded(name: &str, given: Option<u64>, default: usize, max: usize) -> Result<usize, lexopt::Error> {
@@ -198,13 +210,11 @@ mod tests {
             ("exec --data d extra", "extra: one word too many"),
             ("exec --data d --parallel 0", "--parallel: 1..=1024"),
             ("exec --data d --now 5", "--now: only with --clock manual"),
+            ("exec --data d --clock manual --now 18446744073709551615", "--now: 0..=4611686018427387904"),
             ("exec --data d --json", "--json and --limit: exec knows neither; it always speaks JSON"),
             ("get --data d ns", "get: which NAMESPACE and KEY?"),
             ("stats", "--data DIR is required: which store?"),
-            (
-                "stats --data d --seed 1",
-                "--engine, --durability, --parallel, --clock, --now and --seed are options of exec",
-            ),
+            ("stats --data d --seed 1", "--durability, --parallel, --clock, --now and --seed are options of exec"),
         ] {
             assert_eq!(parsed(line).unwrap_err(), message, "{line}");
         }

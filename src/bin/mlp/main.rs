@@ -19,6 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use args::Command;
+use ml_persistence::{EngineKind, Error, Result};
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
@@ -29,6 +30,15 @@ fn main() -> ExitCode {
             eprintln!("mlp: {problem}\n\n{}", args::USAGE);
             ExitCode::from(2)
         }
+    }
+}
+
+/// The engine that `--engine` names.
+fn engine_kind(name: &str) -> Result<EngineKind> {
+    match name {
+        "sled" => Ok(EngineKind::Sled),
+        "memory" => Ok(EngineKind::Memory),
+        other => Err(Error::unsupported(format!("engine {other:?}: this build has sled and memory"))),
     }
 }
 

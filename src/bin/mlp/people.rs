@@ -1,19 +1,18 @@
 //! `mlp stats`, `verify`, `get` and `list`: questions that people ask, answered in plain words or as JSON.
 //!
-//! They never create a folder. Until the library can open one for reading only, they open it as a host does: the
-//! opening counts an epoch, and what an earlier process left executing is taken back.
+//! They open the folder for reading: nothing is created or changed, no epoch is counted.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use ml_persistence::kv::KeyValue;
-use ml_persistence::{Error, Json, MlPersistence, Result};
+use ml_persistence::{EngineKind, Error, Json, MlPersistence, Result};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{PeopleOptions, Question};
-use crate::say;
 use crate::table::table;
+use crate::{engine_kind, say};
 
 /// Answers one question about the store in a folder.
 pub fn run(options: &PeopleOptions) -> ExitCode {
@@ -36,13 +35,13 @@ struct Shown {
 }
 
 fn answer(options: &PeopleOptions) -> Result<Shown> {
-    let db = open(&options.data)?;
+    let db = open(&options.data, engine_kind(&options.engine)?)?;
     let shown = ask(&db, options)?;
     db.close()?;
     Ok(shown)
 }
 
-fn open(folder: &Path) -> Result<MlPersistence> {
+fn open(folder: &Path, engine: EngineKind) -> Result<MlPersistence> {
     let shown = folder.display();
     if !folder.exists() {
         return Err(Error::not_found(format!(
@@ -55,7 +54,7 @@ fn open(folder: &Path) -> Result<MlPersistence> {
     if !folder.join("CURRENT").exists() {
         return Err(Error::not_found(format!("{shown}: holds no store (there is no file CURRENT in it)")));
     }
-    MlPersistence::open(folder)
+    MlPersistence::builder(folder).engine(engine).read_only(true).open()
 }
 
 fn ask(db: &MlPersistence, options: &PeopleOptions) -> Result<Shown> {

@@ -80,6 +80,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// `Unavailable` naming the folder when another opener, in this process or another, holds it.
     fn lock(&self, folder: &Path) -> Result<Box<dyn LockGuard>>;
 
+    /// Bytes that can still be written in the file system of `folder`; `None` where nobody knows.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>>;
+
     /// Whether `sync_dir` does anything on this file system.
     fn syncs_folders(&self) -> bool;
 }
@@ -236,6 +242,12 @@ impl Disk for RealDisk {
             Err(TryLockError::WouldBlock) => Err(held(folder)),
             Err(TryLockError::Error(error)) => Err(refused("lock", &path, error)),
         }
+    }
+
+    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>> {
+        let status = rustix::fs::statvfs(folder)
+            .map_err(|error| Error::io(format_args!("free space of {}", folder.display()), error.into()))?;
+        Ok(Some(status.f_bavail.saturating_mul(status.f_frsize)))
     }
 
     fn syncs_folders(&self) -> bool {

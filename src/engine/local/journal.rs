@@ -111,6 +111,17 @@ pub(super) struct Plan {
 pub(super) struct Limits {
     pub(super) cap: u64,
     pub(super) retention: u64,
+    /// What the disk can still take beyond what the store will need for the memtable; `None` where nobody knows.
+    pub(super) disk: Option<u64>,
+}
+
+/// What a new segment may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Twice as large as the one before, with the retained ones left alone.
+    Usual,
+    /// As small as will do, in the place of all that the store holds durably.
+    Modest,
 }
 
 /// Where the journal is appended to.
@@ -330,17 +341,26 @@ impl Journal {
         self.closed.iter().filter(|segment| self.pinned.contains_key(&segment.id)).map(|segment| segment.bytes).sum()
     }
 
-    /// Plans a segment with room for a frame of `payload_bytes`, twice as large as the current one.
+    /// Plans a segment with room for a frame of `payload_bytes`.
     ///
     /// # Errors
-    /// `Full` when `cap` leaves no room for it, whatever is given up.
-    pub(super) fn plan(&mut self, ids: &Ids, payload_bytes: usize, checkpoint: u64, limits: &Limits) -> Result<Plan> {
+    /// `Full` when cap or disk leave no room for it.
+    pub(super) fn plan(
+        &mut self,
+        ids: &Ids,
+        payload_bytes: usize,
+        checkpoint: u64,
+        limits: &Limits,
+        effort: Effort,
+    ) -> Result<Plan> {
         let needed = (SEGMENT_HEADER + FRAME_HEADER + payload_bytes) as u64;
         let doubled = (self.current.bytes * 2).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-        // Under a small cap a small segment is better than none.
-        let wanted = doubled.min((limits.cap / 4).max(SEGMENT_BYTES_MIN));
+        let (wanted, retention) = match effort {
+            Effort::Usual => (doubled.min((limits.cap / 4).max(SEGMENT_BYTES_MIN)), limits.retention),
+            Effort::Modest => (SEGMENT_BYTES_MIN, 0),
+        };
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
-        self.trim(limits.retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
+        self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
         self.free.sort_by_key(|segment| segment.id);
         let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;
         let mut remove_first = Vec::new();
@@ -350,15 +370,24 @@ impl Journal {
         });
         let bytes = recycle.map_or(bytes, |segment| segment.bytes);
         let freed: u64 = self.free.iter().map(|segment| segment.bytes).sum();
-        if self.bytes() - freed + bytes > limits.cap {
+        let first: u64 = remove_first.iter().map(|segment: &ClosedSegment| segment.bytes).sum();
+        let refusal = if self.bytes() - freed + bytes > limits.cap {
+            Some(format!(
+                "journal: another segment of {bytes} bytes would pass journal_max_bytes ({}); raise it",
+                limits.cap
+            ))
+        } else if recycle.is_none() && limits.disk.is_some_and(|disk| disk + freed + first < bytes) {
+            Some(format!("journal: the disk has no room for another segment of {bytes} bytes; make some"))
+        } else {
+            None
+        };
+        if let Some(message) = refusal {
             self.free.splice(0..0, remove_first.into_iter().chain(recycle));
-            return Err(Error::new(
-                ErrorKind::Full,
-                format!(
-                    "journal: another segment of {bytes} bytes would pass journal_max_bytes ({}); raise it",
-                    limits.cap
-                ),
-            ));
+            return Err(Error::new(ErrorKind::Full, message));
+        }
+        // What lies free already goes first: the disk may have no room beside it.
+        if recycle.is_none() {
+            remove_first.append(&mut self.free);
         }
         let id = self.next_id;
         self.next_id += 1;

@@ -8,9 +8,16 @@ use std::time::Duration;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 
 use super::core::Core;
-use super::journal::{self, Limits};
+use super::journal::{self, Effort, Limits, Prepared};
 use crate::clock::Stopwatch;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Left free for the store beyond what the memtable will need.
+const STORE_RESERVE_BYTES: u64 = 256 << 10;
+
+fn is_full<T>(outcome: &Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
+}
 
 /// What the keeper is told.
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +104,27 @@ pub(super) fn run(core: &Core, inbox: &KeeperInbox) {
 }
 
 impl Core {
-    fn limits(&self) -> Limits {
-        Limits { cap: self.config.journal_max_bytes, retention: self.config.journal_retention_bytes }
+    /// Makes one segment.
+    fn prepare_segment(&self, payload_bytes: usize, effort: Effort) -> Result<Prepared> {
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        let limits = Limits {
+            cap: self.config.journal_max_bytes,
+            retention: self.config.journal_retention_bytes,
+            disk: self.disk_room(),
+        };
+        let (plan, (disk, folder)) = self.journal(|journal| {
+            (journal.plan(&self.salts, payload_bytes, checkpoint, &limits, effort), journal.disk())
+        })?;
+        journal::prepare(&*disk, &folder, plan?)
+    }
+
+    /// Bytes that the journal may still take: what the store will need for the memtable is kept for it, for a store
+    /// that finds the disk full can't go on, while a journal can.
+    fn disk_room(&self) -> Option<u64> {
+        let (disk, folder) = self.journal(|journal| journal.disk()).ok()?;
+        let free = disk.free_bytes(&folder).ok()??;
+        let store_needs = 2 * self.memtables.bytes() as u64 + STORE_RESERVE_BYTES;
+        Some(free.saturating_sub(store_needs))
     }
 
     /// Sees to it that there is a spare segment for a batch with this payload. Answers what is still wanted when
@@ -114,15 +140,14 @@ impl Core {
             self.signals.sealed.notify_all();
             return None;
         }
-        let checkpoint = self.checkpoint.load(Ordering::Acquire);
-        let planned = self
-            .journal(|journal| (journal.plan(&self.salts, payload_bytes, checkpoint, &self.limits()), journal.disk()));
-        let Ok((plan, (disk, folder))) = planned else { return None };
-        let prepared = match plan {
-            Ok(plan) => journal::prepare(&*disk, &folder, plan),
-            Err(error) if error.kind() == ErrorKind::Full && self.ask_for_checkpoint() => return Some(payload_bytes),
-            Err(error) => Err(error),
-        };
+        let mut prepared = self.prepare_segment(payload_bytes, Effort::Usual);
+        if is_full(&prepared) {
+            prepared = self.prepare_segment(payload_bytes, Effort::Modest);
+        }
+        // Moving the memtable to the store frees segments, as long as the store itself has room for it.
+        if is_full(&prepared) && self.disk_room() != Some(0) && self.ask_for_checkpoint() {
+            return Some(payload_bytes);
+        }
         let mut pipeline = self.pipeline.lock();
         match prepared {
             Ok(prepared) => {

@@ -15,6 +15,45 @@
 //! (back-pressure), `read`, `open`, `mark`, `epoch`, `current`.
 //!
 //! Folder: `LOCK`, `CURRENT`, `gen-00000001/journal/*.seg`, `gen-00000001/store/`.
+//!
+//! # The rules, and the test that fails without each
+//!
+//! Tests are named by file in `tests/` here, unless another place is given. *Conformance* is the suite in
+//! [`conformance`](crate::engine::conformance), run by the crate's `tests/conformance.rs`.
+//!
+//! | rule | where | test |
+//! |---|---|---|
+//! | 1. Append, sync, publish, acknowledge, in this order; a batch is always somewhere that bodies look | `pipeline` | commit: `commits_that_come_during_a_sync_share_the_next_one…` |
+//! | 2. An outcome waits for the newest batch that it read | `txn`, `pipeline` | commit: `an_answer_built_on_a_commit_that_is_not_durable_waits_for_it` |
+//! | 3. Plain reads see a prefix of commit order; `Buffered` at return, or with the commit it stands behind | `pipeline`, `memtable` | commit: `a_buffered_commit_behind_a_durable_one_becomes_visible_with_it` |
+//! | 4. Bodies one at a time, short, undone by error and panic; calling the engine inside is refused | `txn` | conformance: `txn`; the limits: commit: `a_body_that_swallows_the_error…` |
+//! | 5. One sealing role, handed over before anybody is woken | `pipeline` | commit: `commits_that_come_during_a_sync…` counts the syncs |
+//! | 6. Frames hold final values; `add` is read-modify-write under the mutex | `batch`, `txn` | `batch`: `a_batch_keeps_the_last_value…`; conformance: `txn` |
+//! | 7. Limits per transaction, and room for one is always made | `txn`, `admission`, `journal` | conformance: `txn`; recovery: `a_replay_larger_than_the_memtable…` |
+//! | 8. All I/O through [`disk::Disk`], real and simulated | `disk`, `sim` | conformance: `disk` |
+//! | 9. Headers and chained frames: no frame of an earlier life, no gap, no splice passes | `segment` | `segment`: `frames_of_another_life…`, `a_spliced_frame…` |
+//! | 10. A torn tail ends the replay; a whole frame behind a broken one is damage | `segment`, `replay` | `segment`: `a_whole_frame_behind_a_broken_one…`; recovery: `the_last_frame_damaged_after_a_clean_stop…` |
+//! | 11. Recovery writes what it will answer from again, and syncs it, names included | `open`, `journal` | `crash_tests` |
+//! | 12. The journal has a hard cap; readers pin their segment | `journal`, `feed` | failure: `the_journal_never_grows_past_its_cap…`; feed: `a_feed_reader_behind_the_journal…` |
+//! | 13. No room for a segment refuses new commits and nothing else | `keeper`, `pipeline` | failure: `a_full_disk_refuses…`, `small_disks_open…` |
+//! | 14. No lock across a store call (a body's own reads excepted); each page is one point in time | `read`, `memtable` | commit: `a_scan_under_writers_and_a_moving_applier…` |
+//! | 15. Chunks, each synced; the mark moves with the last | `applier` | `crash_tests`; recovery: `a_checkpoint_moves_everything…` |
+//! | 16. Smooth back-pressure from half full on | `admission` | `admission` |
+//! | 17. A mark beyond the journal, a foreign store, a missing segment: `Corrupt` | `open`, `replay` | recovery: `a_store_or_a_segment_of_another_folder…`, `a_segment_missing_from_the_middle…`, `a_journal_that_was_deleted…` |
+//! | 18. A damaged store is moved aside and rebuilt where the journal covers all of it | `open` | failure: `a_damaged_store_is_moved_aside…`, `what_the_operating_system_refuses…` |
+//! | 19. A panic of the store closes the engine; the applier has a watchdog | `core`, `keeper` | failure: `a_store_that_fails_or_panics…`, `the_watchdog_closes…` |
+//! | 20. Closing syncs, finishes the chunk in hand, and does not drain | `applier`, `pipeline` | recovery: `closing_writes_what_is_open…` |
+//! | 21. `CURRENT` before anything else, replaced by rename; one opener | `current`, `open` | `current`; recovery: `a_second_opener…`, `a_creation_that_failed…`, `a_folder_that_lost_its_current_file…` |
+//! | 22. Each opening has an epoch with a random id | `epoch` | recovery: `each_opening_has_an_epoch_of_its_own…` |
+//! | 23. Opening for reading writes nothing and keeps the epoch | `open` | recovery: `an_engine_opened_for_reading…` |
+//! | 24. The feed serves durable sequences only | `feed` | feed: `the_change_feed_tells_every_durable_write…` |
+//! | 25. `File::sync_data`, zeros ahead, no alignment tricks; whether folders sync is asked, not assumed | `disk`, `journal` | conformance: `disk`, on the real one |
+//!
+//! Deviations, with their reasons. *Rule 14*: bodies read the store under the body mutex, since serializing them is
+//! what the mutex is for; nothing that must go on when a store hangs takes it. *Rule 11* goes further here: the
+//! checkpoint that recovery believes is the one that synced frames carry, not the store's own mark, which may stand in
+//! the page cache alone. *Snapshots* (rules 12 and 18) come later: until then a rebuild needs a journal that reaches
+//! back to the start.
 
 mod admission;
 mod applier;

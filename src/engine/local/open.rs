@@ -34,7 +34,7 @@ use super::pipeline::Pipeline;
 use super::replay::{Replay, Survey, Tail};
 use super::segment::Identity;
 use crate::clock::{Ids, Stopwatch};
-use crate::config::Config;
+use crate::config::{Config, MEMTABLE_BYTES_MIN};
 use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value, WriteBatch};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -129,9 +129,16 @@ pub(super) fn for_writing(
         replay_ms: took.elapsed().as_millis() as u64,
     };
     let room = journal.room();
+    let mut config = config.clone();
+    if let Some(free) = disk.free_bytes(folder)? {
+        // A store that is opened on a nearly full disk must not fill it with history, nor gather more in memory than
+        // the store will find room for.
+        config.journal_retention_bytes = config.journal_retention_bytes.min(free / 4);
+        config.memtable_bytes = config.memtable_bytes.min((free / 8).max(MEMTABLE_BYTES_MIN as u64) as usize);
+    }
     let (keeper, inbox) = keeper::channel();
     let core = Arc::new(Core::new(Parts {
-        config: config.clone(),
+        config,
         salts,
         folder: folder.to_path_buf(),
         engine: opener.engine(),

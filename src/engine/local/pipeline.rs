@@ -160,6 +160,12 @@ impl Pipeline {
         self.open.commits > 0 && self.open.payload_bytes + payload_bytes > OPEN_PAYLOAD_MAX
     }
 
+    /// How many threads wait for the sealed batch.
+    #[cfg(test)]
+    pub(super) fn sealed_waiter_count(&self) -> usize {
+        self.sealed_waiters.len()
+    }
+
     /// Whether a memtable may be frozen now: no batch is half published.
     pub(super) fn is_between_batches(&self) -> bool {
         self.sealed.is_none()

@@ -421,6 +421,11 @@ impl Disk for SimDisk {
         }
     }
 
+    fn free_bytes(&self, _folder: &Path) -> Result<Option<u64>> {
+        let capacity = self.machine.state.lock().capacity_bytes;
+        Ok(capacity.map(|bytes| bytes.saturating_sub(self.used_bytes())))
+    }
+
     fn syncs_folders(&self) -> bool {
         true
     }

@@ -356,6 +356,10 @@ impl Disk for CountDisk {
         self.inner.lock(folder)
     }
 
+    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>> {
+        self.inner.free_bytes(folder)
+    }
+
     fn syncs_folders(&self) -> bool {
         self.inner.syncs_folders()
     }

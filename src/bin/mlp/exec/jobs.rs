@@ -1,5 +1,7 @@
 //! `job.*` and `queue.*`: the job queue.
 
+use std::collections::BTreeMap;
+
 use ml_persistence::Result;
 use ml_persistence::jobs::{
     BATCH_MAX, Backoff, ClaimRequest, Job, JobFilter, JobId, Jobs, LEASE_MS_MAX, Lease, NewJob, State, Token,
@@ -30,6 +32,9 @@ pub const NEW_JOB: &[&str] = &[
     "unique_key",
     "job",
 ];
+
+/// Fields of a backoff.
+const BACKOFF: &[&str] = &["base_ms", "factor", "max_ms", "jitter_percent"];
 
 pub fn enqueue(request: &Request<'_>) -> Answer {
     let job = new_job(request.fields)?;
@@ -81,15 +86,22 @@ fn new_job(fields: &Fields<'_>) -> Result<NewJob> {
     if let Some(retention_ms) = fields.integer_opt("retention_ms", 0..=u64::MAX)? {
         job = job.retention_ms(retention_ms);
     }
-    if let Some(backoff) = fields.json_opt("backoff")?.filter(|backoff| backoff.as_str() != "null") {
-        let backoff: Backoff =
-            serde_json::from_str(backoff.as_str()).map_err(|error| fields.wrong("backoff", error))?;
+    if let Some(backoff) = backoff(fields)? {
         job = job.backoff(backoff);
     }
     if let Some(unique_key) = fields.text_opt("unique_key")? {
         job = job.unique_key(unique_key);
     }
     Ok(job)
+}
+
+/// An object, each of whose fields may be left out or `null`.
+fn backoff(fields: &Fields<'_>) -> Result<Option<Backoff>> {
+    let Some(given) = fields.object_opt("backoff")? else { return Ok(None) };
+    given.check(Some(&[BACKOFF]))?;
+    let named = |name: &&'static str| Some((*name, given.raw(name).filter(|raw| raw.get() != "null")?));
+    let named: BTreeMap<_, _> = BACKOFF.iter().filter_map(named).collect();
+    serde_json::from_str(&json(&named)?).map(Some).map_err(|error| fields.wrong("backoff", error))
 }
 
 /// The queue, whose writes return at the durability that was asked for.

@@ -24,9 +24,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ml_persistence::{EngineKind, Error, Ids, ManualClock, MlPersistence, Result};
+use ml_persistence::{Error, Ids, ManualClock, MlPersistence, Result};
 
 use crate::args::ExecOptions;
+use crate::engine_kind;
 use crate::fields::Fields;
 use lines::{LINE_BYTES_MAX, Line, Lines};
 use session::Session;
@@ -46,11 +47,7 @@ pub fn run(options: &ExecOptions) -> ExitCode {
 
 fn open(options: &ExecOptions) -> Result<Session> {
     let clock = options.manual_now_ms.map(ManualClock::at);
-    let engine = match options.engine.as_str() {
-        "sled" => EngineKind::Sled,
-        "memory" => EngineKind::Memory,
-        other => return Err(Error::unsupported(format!("engine {other:?}: this build has sled and memory"))),
-    };
+    let engine = engine_kind(&options.engine)?;
     let mut builder = match &options.data {
         Some(folder) => MlPersistence::builder(folder).engine(engine),
         None => MlPersistence::in_memory(),

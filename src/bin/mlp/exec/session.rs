@@ -159,10 +159,20 @@ pub fn reply(id: Option<&RawValue>, answer: &Answer) -> String {
     match answer {
         Ok(ok) => format!(r#"{{"id":{id},"ok":{ok}}}"#),
         Err(error) => {
-            let error = serde_json::json!({"kind": error.kind().name(), "message": error.to_string()});
+            let error = serde_json::json!({"kind": error.kind().name(), "message": bounded(error.to_string())});
             format!(r#"{{"id":{id},"error":{error}}}"#)
         }
     }
+}
+
+/// A message quotes what was wrong with a request, which may be the request's whole 32 MiB: its beginning is enough.
+fn bounded(message: String) -> String {
+    const MESSAGE_BYTES_MAX: usize = 4 << 10;
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    format!("{}…", message.get(..end).unwrap_or_default())
 }
 
 /// JSON text of anything that has one.

@@ -6,6 +6,14 @@
 //!
 //! It refuses nothing, survives nothing: `sync` is a success without effect, and dropping the store drops the data. A
 //! test that reopens an engine over the same data hands [`MemoryOpener::shared`] a store that outlives the engine.
+//!
+//! The same maps with a folder, and durable, are [`FolderStore`]: see [`folder`]. Its parts, in reading order: `frame`
+//! and `item` (bytes), `snapshot`, `folder`.
+
+pub mod folder;
+mod frame;
+mod item;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +22,12 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::local::disk::Disk;
 use super::local::opener::StoreOpener;
 use super::{Direction, KeyRange, KvStore, Tree, Value, WriteBatch};
 use crate::error::Result;
+
+pub use folder::FolderStore;
 
 type Ordered = BTreeMap<Box<[u8]>, Value>;
 
@@ -26,7 +37,7 @@ pub struct MemoryStore {
     state: RwLock<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     trees: [Ordered; Tree::COUNT],
     mark: Option<Value>,
@@ -47,6 +58,26 @@ impl State {
 
     fn tree_mut(&mut self, tree: Tree) -> &mut Ordered {
         self.trees.get_mut(tree.index()).expect("a tree's number is below Tree::COUNT")
+    }
+
+    /// Sets or removes one entry; answers the value that was there.
+    fn set(&mut self, tree: Tree, key: &[u8], value: Option<Value>) -> Option<Value> {
+        let entries = self.tree_mut(tree);
+        match value {
+            Some(value) => entries.insert(key.into(), value),
+            None => entries.remove(key),
+        }
+    }
+
+    fn take_mark(&mut self, batch: &WriteBatch) {
+        if let Some(mark) = &batch.mark {
+            self.mark = Some(mark.clone());
+        }
+    }
+
+    /// Bytes that all entries take in a snapshot.
+    fn entry_bytes(&self) -> u64 {
+        self.trees.iter().flatten().map(|(key, value)| item::entry_bytes(key, value)).sum()
     }
 }
 
@@ -79,19 +110,9 @@ impl KvStore for MemoryStore {
     fn apply(&self, batch: &WriteBatch) -> Result<()> {
         let mut state = self.state.write();
         for (tree, key, value) in &batch.writes {
-            let entries = state.tree_mut(*tree);
-            match value {
-                Some(value) => {
-                    entries.insert(key.clone(), value.clone());
-                }
-                None => {
-                    entries.remove(key);
-                }
-            }
+            state.set(*tree, key, value.clone());
         }
-        if let Some(mark) = &batch.mark {
-            state.mark = Some(mark.clone());
-        }
+        state.take_mark(batch);
         Ok(())
     }
 
@@ -108,10 +129,19 @@ impl KvStore for MemoryStore {
     }
 }
 
-/// Opens [`MemoryStore`]s. The folder is not touched.
+/// Opens stores in memory: [`MemoryStore`]s, for which the folder is not touched, or [`FolderStore`]s.
 #[derive(Debug, Default)]
 pub struct MemoryOpener {
-    shared: Option<Arc<MemoryStore>>,
+    kept: Kept,
+}
+
+/// Where the data goes when a store is closed.
+#[derive(Debug, Default)]
+enum Kept {
+    #[default]
+    Nowhere,
+    In(Arc<MemoryStore>),
+    InFolder(Arc<dyn Disk>),
 }
 
 impl MemoryOpener {
@@ -124,7 +154,13 @@ impl MemoryOpener {
     /// Every opening gets this very store, as if it were what an earlier one left on disk.
     #[must_use]
     pub fn shared(store: Arc<MemoryStore>) -> Self {
-        MemoryOpener { shared: Some(store) }
+        MemoryOpener { kept: Kept::In(store) }
+    }
+
+    /// Every opening gets the [`FolderStore`] of its folder on `disk`.
+    #[must_use]
+    pub fn in_folder(disk: Arc<dyn Disk>) -> Self {
+        MemoryOpener { kept: Kept::InFolder(disk) }
     }
 }
 
@@ -134,13 +170,14 @@ impl StoreOpener for MemoryOpener {
     }
 
     fn is_persistent(&self) -> bool {
-        false
+        matches!(self.kept, Kept::InFolder(_))
     }
 
-    fn open(&self, _folder: &Path, _cache_bytes: usize) -> Result<Arc<dyn KvStore>> {
-        Ok(match &self.shared {
-            Some(store) => Arc::clone(store) as Arc<dyn KvStore>,
-            None => Arc::new(MemoryStore::new()),
+    fn open(&self, folder: &Path, _cache_bytes: usize) -> Result<Arc<dyn KvStore>> {
+        Ok(match &self.kept {
+            Kept::Nowhere => Arc::new(MemoryStore::new()),
+            Kept::In(store) => Arc::clone(store) as Arc<dyn KvStore>,
+            Kept::InFolder(disk) => Arc::new(FolderStore::open(Arc::clone(disk), folder)?),
         })
     }
 }
