@@ -22,14 +22,12 @@ use crate::engine::{Engine, Tree, Value};
 /// Lives that follow the first, at most.
 const DEPTH: u32 = 3;
 
-/// Crash points for each call of the script, on average.
-const POINTS_PER_CALL: u64 = 25;
-
 /// What all lives of one exploration share.
 pub(super) struct Tally {
     pub(super) style: Style,
     pub(super) twin: Twin,
     seed: u64,
+    points_max: u64,
     script_calls: AtomicU64,
     points: AtomicU64,
     found: AtomicBool,
@@ -37,9 +35,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(style: Style, twin: Twin, seed: u64) -> Arc<Self> {
+    /// Stops at `points_max` crash points.
+    pub(super) fn new(style: Style, twin: Twin, seed: u64, points_max: u64) -> Arc<Self> {
         let (script_calls, points, first) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(None));
-        Arc::new(Tally { style, twin, seed, script_calls, points, found: AtomicBool::new(false), first })
+        Arc::new(Tally { style, twin, seed, points_max, script_calls, points, found: AtomicBool::new(false), first })
     }
 
     /// Crash points that were recovered from.
@@ -75,7 +74,7 @@ fn roll(tally: &Tally, path: &str, salt: u64) -> u64 {
 
 impl Watch for Ender {
     fn wants(&self, _step: u64, call: &str) -> bool {
-        if self.tally.found.load(Ordering::Relaxed) {
+        if self.tally.found.load(Ordering::Relaxed) || self.tally.points() >= self.tally.points_max {
             return false;
         }
         // Every call of the script has its turn. How many of the recoveries are cut off is a matter of time, which is
@@ -86,7 +85,10 @@ impl Watch for Ender {
                 self.tally.script_calls.fetch_add(u64::from(wanted), Ordering::Relaxed);
                 wanted
             }
-            _ => self.tally.points() < POINTS_PER_CALL * self.tally.script_calls.load(Ordering::Relaxed),
+            _ => {
+                let calls = self.tally.script_calls.load(Ordering::Relaxed);
+                self.tally.points() < calls * self.tally.style.points_per_call
+            }
         }
     }
 

@@ -215,6 +215,10 @@ impl Disk for WatchedDisk {
     fn syncs_folders(&self) -> bool {
         true
     }
+
+    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>> {
+        self.0.disk.free_bytes(folder)
+    }
 }
 
 #[derive(Debug)]

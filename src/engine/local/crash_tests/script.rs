@@ -27,6 +27,8 @@ pub(super) struct Style {
     pub(super) left_alone: bool,
     /// Cut off only behind calls that change names or the store. Those that append frames have their turn elsewhere.
     pub(super) names_only: bool,
+    /// Crash points for each call, on average: those of the calls themselves and of the recoveries behind them.
+    pub(super) points_per_call: u64,
 }
 
 /// Small transactions of every kind, reopenings, checkpoints.
@@ -40,6 +42,7 @@ pub(super) const MIXED: Style = Style {
     retention: 256 << 20,
     left_alone: false,
     names_only: false,
+    points_per_call: 25,
 };
 
 /// Large transactions: segments fill up, are given up and recycled at once.
@@ -55,6 +58,7 @@ pub(super) const CAP: Style = Style {
     buffered: 0,
     left_alone: true,
     names_only: true,
+    points_per_call: 8,
     ..MIXED
 };
 
