@@ -460,8 +460,9 @@ impl Core {
 
     /// Makes every commit that returned durable.
     pub(super) fn sync_returned(&self) -> Result<()> {
-        self.check_open()?;
         let pipeline = self.pipeline.lock();
+        // Under the mutex: a failed batch may have made way for the next one, and then nothing here tells of it.
+        self.check_open()?;
         let depends = if pipeline.open.buffered {
             Depends::Open
         } else if pipeline.sealed.as_ref().is_some_and(|sealed| sealed.buffered) {
