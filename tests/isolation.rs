@@ -148,7 +148,6 @@ fn an_error_or_a_read_only_answer_never_comes_before_the_sync_of_what_it_saw() {
 }
 
 #[test]
-#[ignore = "fails: the keeper waits for the journal's sync with the body mutex in its hands when it installs a segment"]
 fn a_buffered_commit_returns_during_every_sync_also_one_that_begins_a_segment() {
     let (engine, ledger) = in_memory();
     gate::buffered_commits_return_during_every_sync(&*engine, &ledger).unwrap();
