@@ -208,10 +208,6 @@ impl Disk for WatchedDisk {
         self.step("lock", folder, |disk| disk.lock(folder))
     }
 
-    fn free_bytes(&self, folder: &Path) -> Result<Option<u64>> {
-        self.0.disk.free_bytes(folder)
-    }
-
     fn syncs_folders(&self) -> bool {
         true
     }
