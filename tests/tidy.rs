@@ -288,7 +288,10 @@ fn sources(folder: &str) -> Vec<Source> {
         for entry in entries {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // A package below has a build folder of its own, with what its dependencies generate.
+                if path.file_name().is_none_or(|name| name != "target") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let relative = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
                 found.push(Source { text: fs::read_to_string(&path).unwrap(), path: relative });

@@ -9,7 +9,7 @@ use super::admission::Admission;
 use super::applier::ApplierSignal;
 use super::disk::LockGuard;
 use super::feed::Feed;
-use super::journal::Journal;
+use super::journal::{Journal, Spares};
 use super::keeper::KeeperHandle;
 use super::memtable::Memtables;
 use super::pipeline::{PipelineMutex, Signals};
@@ -43,6 +43,7 @@ pub(super) struct Core {
     pub(super) signals: Signals,
     /// `None` in an engine that was opened for reading.
     journal: Mutex<Option<Journal>>,
+    pub(super) spares: Arc<Spares>,
     pub(super) memtables: Memtables,
     store: RwLock<Option<Arc<dyn KvStore>>>,
     pub(super) admission: Admission,
@@ -161,6 +162,7 @@ impl Core {
             counts: Counts::default(),
             feed: Feed::default(),
             writable: parts.journal.is_some(),
+            spares: parts.journal.as_ref().map(Journal::spares).unwrap_or_default(),
             journal: Mutex::new(parts.journal),
             closed: AtomicBool::new(false),
             fault: Mutex::new(None),

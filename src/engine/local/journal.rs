@@ -20,6 +20,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
 use super::segment::{FRAME_HEADER, FrameHeader, Identity, SEGMENT_HEADER, SegmentHeader};
+use super::sync::Mutex;
 use crate::clock::Ids;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,6 +56,48 @@ impl Prepared {
     /// Bytes of frames that fit.
     pub(super) fn capacity(&self) -> u64 {
         self.bytes - SEGMENT_HEADER as u64
+    }
+}
+
+/// Prepared segments between the keeper, who makes them, and the journal, which uses them up. They have a lock of
+/// their own: that of the journal is held across a sync, and the keeper hands over under the body mutex.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Mutex<SpareState>);
+
+#[derive(Debug, Default)]
+struct SpareState {
+    /// Oldest first; all but the last may be claimed by a batch that is sealed and not yet appended.
+    ready: VecDeque<Prepared>,
+    /// Replaced by a larger one before they were used.
+    unused: Vec<ClosedSegment>,
+}
+
+impl Spares {
+    /// Adds a segment, in place of the last one when `replace` says that that is too small.
+    pub(super) fn add(&self, prepared: Prepared, replace: bool) {
+        let mut state = self.0.lock();
+        if replace && let Some(small) = state.ready.pop_back() {
+            state.unused.push(ClosedSegment { id: small.id, first_sequence: 1, last_sequence: 0, bytes: small.bytes });
+        }
+        state.ready.push_back(prepared);
+    }
+
+    fn take(&self) -> Option<Prepared> {
+        self.0.lock().ready.pop_front()
+    }
+
+    fn take_unused(&self) -> Vec<ClosedSegment> {
+        std::mem::take(&mut self.0.lock().unused)
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        self.0.lock().ready.back().map(Prepared::capacity)
+    }
+
+    fn bytes(&self) -> u64 {
+        let state = self.0.lock();
+        let ready: u64 = state.ready.iter().map(|spare| spare.bytes).sum();
+        ready + state.unused.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 }
 
@@ -133,7 +176,7 @@ pub(super) struct Journal {
     identity: Identity,
     current: Current,
     /// Oldest first; all but the last may be claimed by a batch that is sealed and not yet appended.
-    spares: VecDeque<Prepared>,
+    spares: Arc<Spares>,
     closed: VecDeque<ClosedSegment>,
     /// Closed segments that nobody needs: to be recycled or removed by the keeper.
     free: Vec<ClosedSegment>,
@@ -198,7 +241,7 @@ impl Journal {
             folder: folder.to_path_buf(),
             identity: start.identity,
             current: Current { header, begun: true, bytes, offset, file },
-            spares: VecDeque::new(),
+            spares: Arc::default(),
             closed: start.closed.into(),
             free: Vec::new(),
             pinned: BTreeMap::new(),
@@ -255,10 +298,8 @@ impl Journal {
     }
 
     fn rotate(&mut self) -> Result<()> {
-        let spare = self
-            .spares
-            .pop_front()
-            .ok_or_else(|| Error::internal("journal: a batch was sealed without room for it"))?;
+        let spare =
+            self.spares.take().ok_or_else(|| Error::internal("journal: a batch was sealed without room for it"))?;
         let header = SegmentHeader {
             identity: self.identity,
             id: spare.id,
@@ -285,12 +326,12 @@ impl Journal {
 
     /// Room for frames, before anything was placed.
     pub(super) fn room(&self) -> Room {
-        Room { left: self.current.bytes - self.current.offset, spare: self.spares.back().map(Prepared::capacity) }
+        Room { left: self.current.bytes - self.current.offset, spare: self.spares.capacity() }
     }
 
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
-        let spares: u64 = self.spares.iter().map(|spare| spare.bytes).sum();
+        let spares = self.spares.bytes();
         let closed: u64 = self.closed.iter().chain(&self.free).map(|segment| segment.bytes).sum();
         self.current.bytes + spares + closed
     }
@@ -362,6 +403,7 @@ impl Journal {
         };
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
         self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
+        self.free.append(&mut self.spares.take_unused());
         self.free.sort_by_key(|segment| segment.id);
         let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;
         let mut remove_first = Vec::new();
@@ -398,16 +440,14 @@ impl Journal {
     /// Files that nobody needs any more.
     pub(super) fn take_free(&mut self) -> Vec<ClosedSegment> {
         let mut free = std::mem::take(&mut self.free);
+        free.append(&mut self.spares.take_unused());
         free.sort_by_key(|segment| segment.id);
         free
     }
 
-    /// Takes over a prepared segment, in place of the last spare when `replace` says that this one is too small.
-    pub(super) fn install(&mut self, prepared: Prepared, replace: bool) {
-        if replace && let Some(small) = self.spares.pop_back() {
-            self.free.push(ClosedSegment { id: small.id, first_sequence: 1, last_sequence: 0, bytes: small.bytes });
-        }
-        self.spares.push_back(prepared);
+    /// Where the keeper hands over what it has prepared.
+    pub(super) fn spares(&self) -> Arc<Spares> {
+        Arc::clone(&self.spares)
     }
 
     pub(super) fn disk(&self) -> (Arc<dyn Disk>, PathBuf) {

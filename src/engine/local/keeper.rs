@@ -121,9 +121,11 @@ impl Core {
     /// Bytes that the journal may still take: what the store will need for the memtable is kept for it, for a store
     /// that finds the disk full can't go on, while a journal can.
     fn disk_room(&self) -> Option<u64> {
-        let (disk, folder) = self.journal(|journal| journal.disk()).ok()?;
+        let ((disk, folder), room) = self.journal(|journal| (journal.disk(), journal.room())).ok()?;
         let free = disk.free_bytes(&folder).ok()??;
-        let store_needs = 2 * self.memtables.bytes() as u64 + STORE_RESERVE_BYTES;
+        // What the journal has room for already will be in the memtable, too, before the next segment is begun.
+        let coming = room.left + room.spare.unwrap_or(0);
+        let store_needs = 2 * (self.memtables.bytes() as u64 + coming) + STORE_RESERVE_BYTES;
         Some(free.saturating_sub(store_needs))
     }
 
@@ -155,9 +157,7 @@ impl Core {
                 let too_small = pipeline.room.spare.is_some();
                 pipeline.room.spare = Some(prepared.capacity());
                 pipeline.no_room.error = None;
-                if let Err(error) = self.journal(|journal| journal.install(prepared, too_small)) {
-                    pipeline.refuse_room(payload_bytes, error);
-                }
+                self.spares.add(prepared, too_small);
             }
             Err(error) => pipeline.refuse_room(payload_bytes, error),
         }

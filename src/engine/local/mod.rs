@@ -59,6 +59,8 @@ mod admission;
 mod applier;
 mod batch;
 mod core;
+#[cfg(test)]
+mod crash_tests;
 mod current;
 pub mod disk;
 mod epoch;

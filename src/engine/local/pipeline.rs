@@ -111,6 +111,14 @@ impl Signals {
     }
 }
 
+/// What a commit asks of the open batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) payload_bytes: usize,
+    /// The batch must not grow past this by it, unless it is empty.
+    batch_max: usize,
+}
+
 /// What a body's outcome depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Depends {
@@ -153,8 +161,8 @@ impl Pipeline {
     }
 
     /// The open batch has grown large enough to go first.
-    fn is_overfull(&self, payload_bytes: usize) -> bool {
-        self.open.commits > 0 && self.open.payload_bytes + payload_bytes > OPEN_PAYLOAD_MAX
+    fn is_overfull(&self, size: &Size) -> bool {
+        self.open.commits > 0 && self.open.payload_bytes + size.payload_bytes > size.batch_max
     }
 
     /// How many threads wait for the sealed batch.
@@ -176,28 +184,37 @@ impl Pipeline {
 
 impl Core {
     /// Whether the open batch has a place for `payload_bytes` more, in memory and in the journal.
-    pub(super) fn has_room(&self, pipeline: &Pipeline, payload_bytes: usize) -> bool {
-        let total = pipeline.open.payload_bytes + payload_bytes;
-        !pipeline.closing && !pipeline.is_overfull(payload_bytes) && pipeline.room.fits(total)
+    pub(super) fn has_room(&self, pipeline: &Pipeline, size: &Size) -> bool {
+        let total = pipeline.open.payload_bytes + size.payload_bytes;
+        !pipeline.closing && !pipeline.is_overfull(size) && pipeline.room.fits(total)
+    }
+
+    /// What a commit asks of the open batch. A `Buffered` one keeps the window of what waits for its sync small.
+    pub(super) fn size_of(&self, own: &OwnWrites, durability: Durability) -> Size {
+        let batch_max = match durability {
+            Durability::PowerLoss => OPEN_PAYLOAD_MAX,
+            Durability::Buffered => self.config.sync_every_bytes.min(OPEN_PAYLOAD_MAX),
+        };
+        Size { payload_bytes: own.payload_bytes(), batch_max }
     }
 
     /// Waits until [`Core::has_room`].
     ///
     /// # Errors
     /// `Full` when no segment can be prepared; `Closed`.
-    pub(super) fn wait_for_room(&self, pipeline: &mut MutexGuard<'_, Pipeline>, payload_bytes: usize) -> Result<()> {
+    pub(super) fn wait_for_room(&self, pipeline: &mut MutexGuard<'_, Pipeline>, size: &Size) -> Result<()> {
         let seen = pipeline.no_room.attempt;
-        while !self.has_room(pipeline, payload_bytes) {
+        while !self.has_room(pipeline, size) {
             self.check_open()?;
             if pipeline.closing {
                 return Err(Error::closed("the engine is closing"));
             }
-            if pipeline.is_overfull(payload_bytes) {
+            if pipeline.is_overfull(size) {
                 // A batch of `Buffered` commits alone would otherwise sit until its timer.
                 pipeline.seal_wanted = true;
                 self.signals.committer.notify_one();
             } else {
-                let total = pipeline.open.payload_bytes + payload_bytes;
+                let total = pipeline.open.payload_bytes + size.payload_bytes;
                 let refused = &pipeline.no_room;
                 if let Some(error) = &refused.error
                     && refused.attempt > seen

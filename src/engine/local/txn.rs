@@ -166,12 +166,13 @@ impl Core {
                 self.wait_durable(pipeline, depends, false)?;
                 return Ok(Committed::at(self.cursor_at(sequence)));
             }
-            if !self.has_room(&pipeline, own.payload_bytes()) {
+            let size = self.size_of(&own, options.durability);
+            if !self.has_room(&pipeline, &size) {
                 // Others may commit while this waits, so the body runs again on what they left.
-                self.wait_for_room(&mut pipeline, own.payload_bytes())?;
+                self.wait_for_room(&mut pipeline, &size)?;
                 continue;
             }
-            self.admission.admitted(own.payload_bytes());
+            self.admission.admitted(size.payload_bytes);
             let sequence = self.commit(pipeline, own, options.durability)?;
             return Ok(Committed::at(self.cursor_at(sequence)));
         }

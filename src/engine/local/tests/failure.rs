@@ -126,7 +126,7 @@ fn small_disks_open_work_say_full_and_go_on_when_room_is_back() {
         assert_eq!(error.kind(), ErrorKind::Full);
         assert!(acknowledged * 8_000 > capacity / 4, "only {acknowledged} commits on {capacity} bytes");
         assert_eq!(get(&engine, "key 0").as_deref(), Some(value.as_str()));
-        machine.disk.set_capacity(Some(2 * capacity as u64));
+        machine.disk.set_capacity(Some(2 * capacity));
         put(&engine, Durability::PowerLoss, "after", "room is back").unwrap();
         drop(engine);
         let engine = machine.power_cut(1).engine();
