@@ -12,13 +12,15 @@
 //!
 //! What is not modelled: weak memory orderings, and a store or a disk that hangs.
 
+// A panic here is a failed model; clippy sees that only for functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use shuttle::rand::RngCore;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread;
 
@@ -29,7 +31,7 @@ use super::disk::{Disk, DiskFile, LockGuard};
 use super::opener::StoreOpener;
 use super::replay::Survey;
 use super::sim::{Call, Fault, SimDisk};
-use super::sync::modelled::{Lost, lose};
+use super::sync::modelled::{Lost, lose, pick};
 use crate::clock::Ids;
 use crate::config::{Config, Durability};
 use crate::engine::memory::MemoryStore;
@@ -48,11 +50,6 @@ fn explore(model: fn()) {
     config.stack_size = 256 << 10;
     shuttle::Runner::new(RandomScheduler::new(iterations), config.clone()).run(model);
     shuttle::Runner::new(PctScheduler::new(PCT_DEPTH, iterations), config).run(model);
-}
-
-/// A number below `bound` that belongs to the schedule.
-fn pick(bound: u64) -> u64 {
-    shuttle::rand::thread_rng().next_u64() % bound
 }
 
 /// Lets the schedule decide who is next.

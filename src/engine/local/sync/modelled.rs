@@ -22,8 +22,13 @@ pub use shuttle::thread_local;
 /// Waits with a limit below this come back for sure.
 const SHORT: Duration = Duration::from_millis(1);
 
+/// A number below `bound` that belongs to the schedule: a replay draws it again.
+pub fn pick(bound: u64) -> u64 {
+    shuttle::rand::thread_rng().next_u64() % bound
+}
+
 fn one_in(sides: u64) -> bool {
-    shuttle::rand::thread_rng().next_u64().is_multiple_of(sides)
+    pick(sides) == 0
 }
 
 /// A call that a sabotaged model drops now and then: what proves that the models would notice.
