@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Core, panic_text};
+use super::core::{Core, Sabotage, panic_text};
 use super::mark::Mark;
 use super::memtable::Frozen;
 use super::sync::thread::{self, JoinHandle};
@@ -146,7 +146,8 @@ impl Core {
                 stopped = true;
                 return Ok(());
             }
-            let mark = last.then(|| Mark { identity: self.identity, applied: frozen.complete }.encode());
+            let mark = (last || self.is_sabotaged(Sabotage::MarkFirst))
+                .then(|| Mark { identity: self.identity, applied: frozen.complete }.encode());
             let size = |(_, key, value): &Write| key.len() + value.as_ref().map_or(0, |value| value.len());
             let bytes: usize = writes.iter().map(size).sum();
             self.counts.store_written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -60,9 +60,21 @@ pub(super) struct Core {
     pub(super) counts: Counts,
     pub(super) feed: Feed,
 
+    /// A bug planted by a test that proves that the tests would notice.
+    #[cfg(test)]
+    pub(super) sabotage: Mutex<Option<Sabotage>>,
     writable: bool,
     closed: AtomicBool,
     fault: Mutex<Option<Error>>,
+}
+
+/// Bugs that tests plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// The mark moves with the first chunk of a table instead of the last.
+    MarkFirst,
+    /// Waiters are answered before their batch is visible.
+    AnswerFirst,
 }
 
 /// Counters behind [`EngineStats`](crate::engine::EngineStats).
@@ -161,6 +173,8 @@ impl Core {
             applying: AtomicU64::new(0),
             counts: Counts::default(),
             feed: Feed::default(),
+            #[cfg(test)]
+            sabotage: Mutex::new(None),
             writable: parts.journal.is_some(),
             spares: parts.journal.as_ref().map(Journal::spares).unwrap_or_default(),
             journal: Mutex::new(parts.journal),
@@ -214,6 +228,17 @@ impl Core {
     /// `Unsupported` when the engine was opened for reading.
     pub(super) fn journal<T>(&self, call: impl FnOnce(&mut Journal) -> T) -> Result<T> {
         self.journal.lock().as_mut().map(call).ok_or_else(read_only)
+    }
+
+    /// Whether a test has planted this bug; never outside of tests.
+    pub(super) fn is_sabotaged(&self, bug: Sabotage) -> bool {
+        #[cfg(test)]
+        return *self.sabotage.lock() == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _never = bug;
+            false
+        }
     }
 
     /// Refuses what only an engine that was opened for writing can do.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, BatchWrite, OwnWrites};
-use super::core::Core;
+use super::core::{Core, Sabotage};
 use super::journal::Room;
 use super::sync::thread::{self, Thread};
 use super::sync::{AtomicU8, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, Stopwatch};
@@ -389,6 +389,14 @@ impl Core {
         }
         self.counts.batch(batch.commits, took.elapsed());
         self.durable.store(batch.sequence, Ordering::Release);
+        if self.is_sabotaged(Sabotage::AnswerFirst) {
+            let early = std::mem::take(&mut self.pipeline.lock().sealed_waiters);
+            self.wake((early, DONE));
+            let waiting = Stopwatch::start();
+            while waiting.elapsed() < GATHER * 100 {
+                thread::park_timeout(GATHER);
+            }
+        }
         let unpublished = batch
             .writes
             .iter()

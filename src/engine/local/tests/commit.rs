@@ -1,6 +1,7 @@
 //! From a body to its acknowledgement: durability, group commit, visibility.
 
 use super::*;
+use crate::engine::local::core::Sabotage;
 
 #[test]
 fn an_acknowledged_commit_survives_a_power_cut_and_a_buffered_one_survives_it_after_sync() {
@@ -203,4 +204,30 @@ fn a_buffered_commit_behind_a_durable_one_becomes_visible_with_it() {
         }
         assert_eq!(get(engine, "a").as_deref(), Some("1"));
     });
+}
+
+#[test]
+fn an_engine_that_answers_before_its_batch_is_visible_is_noticed() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    // A waiter that does not lead is needed: the leader itself comes back only after publishing.
+    let missed = |sabotage| {
+        *engine.core.sabotage.lock() = sabotage;
+        let missed = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (engine, missed) = (&engine, &missed);
+                scope.spawn(move || {
+                    for i in 0..25 {
+                        let key = format!("{sabotage:?} {thread} {i}");
+                        put(engine, Durability::PowerLoss, &key, "x").unwrap();
+                        missed.fetch_add(usize::from(get(engine, &key).is_none()), Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        missed.into_inner()
+    };
+    assert_eq!(missed(None), 0);
+    assert!(missed(Some(Sabotage::AnswerFirst)) > 0);
 }

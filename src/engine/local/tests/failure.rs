@@ -1,6 +1,8 @@
 //! What goes wrong in the world: failing syncs, full disks, stores that panic or hang.
 
 use super::*;
+use crate::engine::local::core::Sabotage;
+use crate::engine::local::mark::Mark;
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::wrap::{FaultStore, Mishap, StoreCall, Times};
 use crate::engine::{KvStore, WriteBatch};
@@ -250,4 +252,31 @@ fn the_journal_never_grows_past_its_cap_while_the_store_keeps_up() {
     }
     engine.sync().unwrap();
     assert!(engine.stats().journal_appended_bytes > 8 << 20);
+}
+
+#[test]
+fn a_mark_that_moves_before_the_last_chunk_is_noticed() {
+    let lost = |sabotage| {
+        let mut machine = Machine::new();
+        machine.config.memtable_bytes = 8 << 20;
+        let faulty = Arc::new(FaultStore::new(Arc::clone(&machine.store) as Arc<dyn KvStore>));
+        let (engine, _) = machine.open_with(Ok(Arc::clone(&faulty) as Arc<dyn KvStore>)).unwrap();
+        *engine.core.sabotage.lock() = sabotage;
+        for i in 0..1_500 {
+            put(&engine, Durability::Buffered, &format!("key {i:04}"), "x").unwrap();
+        }
+        engine.sync().unwrap();
+        // The first of three chunks is in; then the store fails, and the process ends with a frame that says how far
+        // the store came.
+        faulty.plan(StoreCall::Apply, 2, Times::Forever, Mishap::FailBefore(Error::unavailable("planned")));
+        assert_eq!(engine.checkpoint().unwrap_err().kind(), ErrorKind::Closed);
+        drop(engine);
+        drop(faulty);
+        // What a store's mark promises is all that is left of frames once their segments are gone.
+        let mark = Mark::decode(&machine.store.mark().unwrap().unwrap()).unwrap();
+        let there = machine.store.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 2_000).unwrap().len();
+        mark.applied > 1 && there < 1_500
+    };
+    assert!(!lost(None));
+    assert!(lost(Some(Sabotage::MarkFirst)));
 }
