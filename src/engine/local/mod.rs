@@ -23,11 +23,11 @@
 //!
 //! | rule | where | test |
 //! |---|---|---|
-//! | 1. Append, sync, publish, acknowledge, in this order; a batch is always somewhere that bodies look | `pipeline` | commit: `commits_that_come_during_a_sync_share_the_next_one…` |
+//! | 1. Append, sync, publish, acknowledge, in this order; a batch is always somewhere that bodies look | `pipeline` | commit: `commits_that_come_during_a_sync_share_the_next_one…`, `an_engine_that_answers_before…`; the crate's `tests/isolation.rs` |
 //! | 2. An outcome waits for the newest batch that it read | `txn`, `pipeline` | commit: `an_answer_built_on_a_commit_that_is_not_durable_waits_for_it` |
 //! | 3. Plain reads see a prefix of commit order; `Buffered` at return, or with the commit it stands behind | `pipeline`, `memtable` | commit: `a_buffered_commit_behind_a_durable_one_becomes_visible_with_it` |
 //! | 4. Bodies one at a time, short, undone by error and panic; calling the engine inside is refused | `txn` | conformance: `txn`; the limits: commit: `a_body_that_swallows_the_error…` |
-//! | 5. One sealing role, handed over before anybody is woken | `pipeline` | commit: `commits_that_come_during_a_sync…` counts the syncs |
+//! | 5. One sealing role, handed over before anybody is woken | `pipeline` | commit: `commits_that_come_during_a_sync…` counts the syncs; `shuttle_tests` tries the interleavings |
 //! | 6. Frames hold final values; `add` is read-modify-write under the mutex | `batch`, `txn` | `batch`: `a_batch_keeps_the_last_value…`; conformance: `txn` |
 //! | 7. Limits per transaction, and room for one is always made | `txn`, `admission`, `journal` | conformance: `txn`; recovery: `a_replay_larger_than_the_memtable…` |
 //! | 8. All I/O through [`disk::Disk`], real and simulated | `disk`, `sim` | conformance: `disk` |
@@ -37,7 +37,7 @@
 //! | 12. The journal has a hard cap; readers pin their segment | `journal`, `feed` | failure: `the_journal_never_grows_past_its_cap…`; feed: `a_feed_reader_behind_the_journal…` |
 //! | 13. No room for a segment refuses new commits and nothing else | `keeper`, `pipeline` | failure: `a_full_disk_refuses…`, `small_disks_open…` |
 //! | 14. No lock across a store call (a body's own reads excepted); each page is one point in time | `read`, `memtable` | commit: `a_scan_under_writers_and_a_moving_applier…` |
-//! | 15. Chunks, each synced; the mark moves with the last | `applier` | `crash_tests`; recovery: `a_checkpoint_moves_everything…` |
+//! | 15. Chunks, each synced; the mark moves with the last | `applier` | `crash_tests`; failure: `a_mark_that_moves_before_the_last_chunk…` |
 //! | 16. Smooth back-pressure from half full on | `admission` | `admission` |
 //! | 17. A mark beyond the journal, a foreign store, a missing segment: `Corrupt` | `open`, `replay` | recovery: `a_store_or_a_segment_of_another_folder…`, `a_segment_missing_from_the_middle…`, `a_journal_that_was_deleted…` |
 //! | 18. A damaged store is moved aside and rebuilt where the journal covers all of it | `open` | failure: `a_damaged_store_is_moved_aside…`, `what_the_operating_system_refuses…` |
