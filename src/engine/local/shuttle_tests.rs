@@ -209,7 +209,12 @@ struct Model {
 
 impl Model {
     fn open() -> Self {
+        Model::open_with(|_| ())
+    }
+
+    fn open_with(set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new().unwrap();
+        set(&mut config);
         config.memtable_bytes = 1 << 20;
         config.ids = Arc::new(Ids::seeded(1));
         let disk = TurnDisk { disk: SimDisk::recording(), turn: Arc::default(), committer_synced: Arc::default() };
@@ -325,6 +330,24 @@ fn commits_that_fill_segments_wait_for_the_next_one_and_go_on() {
     explore(|| {
         // Segments of a model begin at 8 KiB.
         durable_commits(2, 3, 3 << 10).engine.close().unwrap();
+    });
+}
+
+#[test]
+fn buffered_commits_that_fill_their_window_wait_for_its_sync_and_go_on() {
+    explore(|| {
+        let model = Model::open_with(|config| config.sync_every_bytes = 600);
+        let caller = |name: &'static str| {
+            model.spawn(move |model| {
+                for round in 0..3 {
+                    model.commit(Durability::Buffered, &format!("{name}/{round}"), 250).unwrap();
+                }
+            })
+        };
+        join(vec![caller("a"), caller("b")]);
+        model.engine.sync().unwrap();
+        assert_eq!(model.durable().sum, 6);
+        model.engine.close().unwrap();
     });
 }
 
@@ -560,6 +583,33 @@ fn a_checkpoint_keeps_every_read_at_one_point_in_time() {
         model.engine.close().unwrap();
     });
     assert!(APPLIED.load(Ordering::SeqCst) > 0, "no schedule applied twice");
+}
+
+#[test]
+fn a_read_that_the_applier_overtakes_starts_over() {
+    explore(|| {
+        let model = Model::open();
+        let set = |model: &Model, value: u8| {
+            let options = TxnOptions::durability(Durability::Buffered);
+            let set = model.engine.transact(&options, &mut |txn| {
+                txn.put(Tree::Kv, b"x", Value::from(vec![value]))?;
+                txn.put(Tree::Kv, b"y", Value::from(vec![value]))
+            });
+            set.map(drop).unwrap();
+            model.engine.checkpoint().unwrap();
+        };
+        set(&model, 1);
+        // A view opened now finds the 1 in the store alone, where the applier puts a 2 in its place.
+        let writer = model.spawn(move |model| set(model, 2));
+        let reader = model.spawn(|model| {
+            for _ in 0..2 {
+                let values = model.engine.get_many(&[(Tree::Kv, b"x"), (Tree::Kv, b"y")]).unwrap();
+                assert!(values[0] == values[1], "not one point in time: {values:?}");
+            }
+        });
+        join(vec![writer, reader]);
+        model.engine.close().unwrap();
+    });
 }
 
 /// How the models notice a sabotage.
