@@ -21,12 +21,13 @@
 
 use std::any::Any;
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::sled::transaction::{ConflictableTransactionError, TransactionError, Transactional, TransactionalTree};
 
@@ -38,6 +39,9 @@ use crate::error::{Error, ErrorKind, Result};
 const MARK: &str = "mark";
 /// How often sled's own thread flushes. Never off: it also collects garbage.
 const FLUSH_EVERY_MS: u64 = 50;
+/// How often, and how many times, a closing store looks whether sled has let the file go: 5 s in all.
+const LET_GO_LOOK: Duration = Duration::from_millis(1);
+const LET_GO_LOOKS: usize = 5_000;
 
 /// Ordered trees in a sled database.
 pub struct SledStore {
@@ -181,6 +185,22 @@ impl Drop for SledStore {
         // sled panics here after a failed sync. What was acknowledged is in the journal, so there is nothing to save,
         // and a panic in a drop could take the whole process along.
         drop(catch_unwind(AssertUnwindSafe(|| drop(open))));
+        self.wait_until_let_go();
+    }
+}
+
+impl SledStore {
+    /// Tasks on sled's own threads can hold the database, and its lock on the file, a moment longer than its last
+    /// handle. Whoever closes a store may open it again at once, so this waits for them. The folder's own lock keeps
+    /// everybody else away meanwhile.
+    fn wait_until_let_go(&self) {
+        for _ in 0..LET_GO_LOOKS {
+            match self.file.try_lock() {
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LET_GO_LOOK),
+                // Ours for an instant; closing the file, next, gives it back. An error says nothing about the lock.
+                Ok(()) | Err(TryLockError::Error(_)) => return,
+            }
+        }
     }
 }
 
