@@ -35,6 +35,8 @@ list! { Check:
     an_error_in_a_view_comes_back,
     the_cursor_grows_with_commits_and_sync_covers_them,
     a_checkpoint_changes_nothing_that_is_seen,
+    the_feed_tells_every_write_once_in_order_with_final_values,
+    the_feed_refuses_cursors_that_are_not_of_this_history,
     a_closed_engine_answers_closed_and_closes_twice,
 }
 
@@ -454,6 +456,72 @@ pub fn a_checkpoint_changes_nothing_that_is_seen(make: Make<'_>) -> Result<()> {
             assert_eq!(number(&*engine, b"count")?, i64::from(round) + 1);
         }
     }
+    Ok(())
+}
+
+/// Over a checkpoint, in pages of any size; an engine without a feed says so. Two writes of one commit share a cursor,
+/// and a key written twice in it is told once.
+pub fn the_feed_tells_every_write_once_in_order_with_final_values(make: Make<'_>) -> Result<()> {
+    let engine = make();
+    put(&*engine, Tree::Kv, b"before", b"x")?;
+    let start = engine.cursor();
+    if !engine.capabilities().feeds_changes {
+        expect_kind(engine.changes(&start, 1), ErrorKind::Unsupported, "changes");
+        return Ok(());
+    }
+    let mut expected = Vec::new();
+    for number in 0..30u8 {
+        engine.transact(&TxnOptions::default(), &mut |txn| {
+            txn.put(Tree::Kv, b"twice", value("draft"))?;
+            txn.put(Tree::Kv, b"twice", value([number]))?;
+            txn.delete(Tree::Jobs, &[number])
+        })?;
+        expected.push((Tree::Jobs, vec![number], None));
+        expected.push((Tree::Kv, b"twice".to_vec(), Some(value([number]))));
+        if number == 20 {
+            engine.checkpoint()?;
+        }
+    }
+    engine.sync()?;
+    for limit in [1, 3, 1_000] {
+        let (mut cursor, mut told) = (start, Vec::new());
+        loop {
+            let page = engine.changes(&cursor, limit)?;
+            assert!(page.changes.windows(2).all(|pair| matches!(pair, [a, b] if a.cursor <= b.cursor)));
+            if page.changes.is_empty() {
+                assert_eq!(page.cursor, cursor, "an empty page moves nothing");
+                break;
+            }
+            told.extend(page.changes);
+            assert!(page.cursor > cursor, "{:?} does not lie behind {cursor:?}", page.cursor);
+            cursor = page.cursor;
+        }
+        let mut seen: Vec<_> =
+            told.iter().map(|change| (change.tree, change.key.clone(), change.value.clone())).collect();
+        // Within one commit the order of keys is the engine's own.
+        seen.chunks_mut(2).for_each(|commit| commit.sort_by_key(|(tree, ..)| *tree));
+        let mut wanted = expected.clone();
+        wanted.chunks_mut(2).for_each(|commit| commit.sort_by_key(|(tree, ..)| *tree));
+        assert_eq!(seen, wanted, "limit {limit}");
+        assert!(told.chunks(2).all(|commit| matches!(commit, [a, b] if a.cursor == b.cursor)));
+    }
+    Ok(())
+}
+
+/// A cursor of another store, and a page size out of bounds.
+pub fn the_feed_refuses_cursors_that_are_not_of_this_history(make: Make<'_>) -> Result<()> {
+    let (engine, other) = (make(), make());
+    if !engine.capabilities().feeds_changes {
+        return Ok(());
+    }
+    put(&*other, Tree::Kv, b"k", b"x")?;
+    put(&*engine, Tree::Kv, b"k", b"x")?;
+    expect_kind(engine.changes(&other.cursor(), 1), ErrorKind::Invalid, "changes after a foreign cursor");
+    for limit in [0, SCAN_LIMIT_MAX + 1] {
+        expect_kind(engine.changes(&engine.cursor(), limit), ErrorKind::Invalid, "changes with a limit out of bounds");
+    }
+    engine.close()?;
+    expect_kind(engine.changes(&other.cursor(), 1), ErrorKind::Closed, "changes on a closed engine");
     Ok(())
 }
 
