@@ -25,7 +25,7 @@ pub const MEMTABLE_BYTES_MIN: usize = 1 << 20;
 #[non_exhaustive]
 pub struct Config {
     /// Memory for committed data that the store does not hold yet: both halves, active and frozen. Default 32 MiB,
-    /// least 1 MiB; at most an eighth of the disk space that is free at open.
+    /// least 1 MiB.
     pub memtable_bytes: usize,
     /// Memory that the store may use for its own page cache. Default 64 MiB.
     pub cache_bytes: usize,

@@ -99,7 +99,7 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// Moves everything that is durable now into the store, so that the next open has nothing to replay.
     ///
     /// # Errors
-    /// `Closed`, also when the store failed meanwhile.
+    /// `Full` when the disk has no room for what the store would write; `Closed`, also when the store failed meanwhile.
     fn checkpoint(&self) -> Result<()>;
 
     /// What was committed after `after`, oldest first: whole batches, until there are at least `limit`

@@ -43,11 +43,12 @@ impl Admission {
         }
     }
 
-    /// Waits as long as a memtable of `filled()` bytes asks for. `stopped` ends a full stop: the engine closed.
-    pub(super) fn admit(&self, filled: impl Fn() -> usize, stopped: impl Fn() -> bool) {
+    /// Waits as long as a memtable of `filled()` bytes asks for. `stopped` ends a full stop: the applier will make no
+    /// room; then, and only then, the answer is `false`.
+    pub(super) fn admit(&self, filled: impl Fn() -> usize, stopped: impl Fn() -> bool) -> bool {
         let mut now = filled();
         if now <= self.limit / 2 {
-            return;
+            return true;
         }
         let waited = Stopwatch::start();
         while now > self.limit && !stopped() {
@@ -62,6 +63,7 @@ impl Admission {
             self.wait_for_slot(now);
         }
         self.stall_us.fetch_add(waited.elapsed().as_micros() as u64, Ordering::Relaxed);
+        now <= self.limit
     }
 
     fn wait_for_slot(&self, filled: usize) {
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn a_memtable_below_half_holds_nobody_back() {
         let admission = Admission::new(1000);
-        admission.admit(|| 500, || false);
+        assert!(admission.admit(|| 500, || false));
         assert_eq!(admission.stall_us(), 0);
     }
 
@@ -135,8 +137,8 @@ mod tests {
             let waiting = scope.spawn(|| admission.admit(|| filled.load(Ordering::SeqCst), || false));
             filled.store(100, Ordering::SeqCst);
             admission.drained(1900, Duration::from_micros(10));
-            waiting.join().unwrap();
+            assert!(waiting.join().unwrap());
         });
-        admission.admit(|| 2000, || true);
+        assert!(!admission.admit(|| 2000, || true));
     }
 }

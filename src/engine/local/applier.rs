@@ -15,13 +15,19 @@ use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, Ordering};
 use crate::clock::Stopwatch;
 use crate::engine::{Write, WriteBatch};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Most writes in one store batch.
 pub(super) const CHUNK_WRITES: usize = 512;
 /// About the most bytes in one store batch: a single larger write still goes alone.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
+/// What a store may write for each byte that it is given before it gives space back; seen with sled: about three.
+const STORE_AMPLIFICATION: u64 = 4;
+/// Free space that a store needs beyond that: two of sled's segments.
+const STORE_SLACK_BYTES: u64 = 1 << 20;
+/// How often an applier that waits for room on the disk looks for it.
+const HOLD_LOOK: Duration = Duration::from_millis(50);
 /// How often a closing engine looks whether the applier has ended.
 const CLOSE_LOOK: Duration = Duration::from_millis(1);
 
@@ -41,6 +47,8 @@ struct State {
     steps: u64,
     /// A table is being moved.
     busy: bool,
+    /// A table waits for room on the disk.
+    held: bool,
     /// When the store call in hand began.
     inside: Option<Stopwatch>,
 }
@@ -94,6 +102,31 @@ impl ApplierSignal {
         self.state.lock().inside.map(|since| since.elapsed())
     }
 
+    /// Says that a table waits for room on the disk, and waits a while; `false` when it is time to end.
+    fn hold(&self, a_while: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.held, true) {
+            // Those who wait for the table want to know.
+            state.steps += 1;
+            self.progress.notify_all();
+        }
+        if !state.stop {
+            self.wake.wait_for(&mut state, a_while);
+        }
+        !state.stop
+    }
+
+    /// `Full` while a table waits for room on the disk.
+    pub(super) fn check_not_held(&self) -> Result<()> {
+        if !self.state.lock().held {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Full,
+            "the disk has no room for the store to take what is in memory; make some (what was committed is durable)",
+        ))
+    }
+
     /// Whether a table is being moved.
     pub(super) fn is_busy(&self) -> bool {
         self.state.lock().busy
@@ -105,11 +138,36 @@ impl ApplierSignal {
 }
 
 impl Core {
+    /// Whether the disk has room for the store to take `bytes` of a memtable. A store that meets a full disk can't go
+    /// on, while a memtable can wait; sled writes a multiple of what it is given before it gives space back.
+    pub(super) fn store_has_room(&self, bytes: usize) -> bool {
+        let Ok((disk, folder)) = self.journal(|journal| journal.disk()) else { return true };
+        match disk.free_bytes(&folder) {
+            Ok(Some(free)) => free >= STORE_AMPLIFICATION * bytes as u64 + STORE_SLACK_BYTES,
+            // Nobody knows: the store will tell.
+            Ok(None) | Err(_) => true,
+        }
+    }
+
+    /// Waits until the store has room for a table; `false` when it is time to end.
+    fn wait_for_store_room(&self, bytes: usize) -> bool {
+        while !self.store_has_room(bytes) {
+            if !self.applier.hold(HOLD_LOOK) || self.check_open().is_err() {
+                return false;
+            }
+        }
+        self.applier.state.lock().held = false;
+        true
+    }
+
     /// The applier thread.
     pub(super) fn applier_thread(&self) {
         while self.applier.wait() {
             while let Some(frozen) = self.memtables.frozen() {
                 if self.check_open().is_err() {
+                    return;
+                }
+                if !self.wait_for_store_room(frozen.table.bytes()) {
                     return;
                 }
                 self.applier.state.lock().busy = true;
@@ -184,6 +242,7 @@ impl Core {
             if applied || !self.ask_for_checkpoint() {
                 return Ok(());
             }
+            self.applier.check_not_held()?;
             self.applier.wait_for_step_after(seen);
         }
     }

@@ -147,7 +147,7 @@ impl Core {
             prepared = self.prepare_segment(payload_bytes, Effort::Modest);
         }
         // Moving the memtable to the store frees segments, as long as the store itself has room for it.
-        if is_full(&prepared) && self.disk_room() != Some(0) && self.ask_for_checkpoint() {
+        if is_full(&prepared) && self.store_has_room(self.memtables.bytes()) && self.ask_for_checkpoint() {
             return Some(payload_bytes);
         }
         let mut pipeline = self.pipeline.lock();

@@ -33,7 +33,7 @@ use super::replay::{Replay, Survey, Tail};
 use super::segment::Identity;
 use super::sync::Mutex;
 use crate::clock::{Ids, Stopwatch};
-use crate::config::{Config, MEMTABLE_BYTES_MIN};
+use crate::config::Config;
 use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value, WriteBatch};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -130,10 +130,8 @@ pub(super) fn for_writing(
     let room = journal.room();
     let mut config = config.clone();
     if let Some(free) = disk.free_bytes(folder)? {
-        // A store that is opened on a nearly full disk must not fill it with history, nor gather more in memory than
-        // the store will find room for.
+        // A store that is opened on a nearly full disk must not fill it with history.
         config.journal_retention_bytes = config.journal_retention_bytes.min(free / 4);
-        config.memtable_bytes = config.memtable_bytes.min((free / 8).max(MEMTABLE_BYTES_MIN as u64) as usize);
     }
     let (keeper, inbox) = keeper::channel();
     let core = Arc::new(Core::new(Parts {

@@ -138,7 +138,11 @@ impl Core {
         check_outside_body()?;
         self.check_open()?;
         self.check_writable()?;
-        self.admission.admit(|| self.memtables.bytes(), || self.check_open().is_err());
+        let stopped = || self.check_open().is_err() || self.applier.check_not_held().is_err();
+        if !self.admission.admit(|| self.memtables.bytes(), stopped) {
+            self.check_open()?;
+            self.applier.check_not_held()?;
+        }
         self.run_admitted(options, body)
     }
 

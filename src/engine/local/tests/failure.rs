@@ -280,3 +280,23 @@ fn a_mark_that_moves_before_the_last_chunk_is_noticed() {
     assert!(!lost(None));
     assert!(lost(Some(Sabotage::MarkFirst)));
 }
+
+#[test]
+fn a_memtable_waits_for_room_on_the_disk_instead_of_letting_the_store_meet_a_full_one() {
+    let mut machine = Machine::new();
+    machine.disk = SimDisk::recording().with_capacity(4 << 20);
+    let engine = machine.engine();
+    for i in 0..60 {
+        put(&engine, Durability::PowerLoss, &format!("key {i}"), &"x".repeat(8_000)).unwrap();
+    }
+    machine.disk.set_capacity(Some(machine.disk.used_bytes() + (1 << 20)));
+    assert_eq!(engine.checkpoint().unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(engine.stats().store_syncs, 0);
+    put(&engine, Durability::PowerLoss, "still", "committed").unwrap();
+    machine.disk.set_capacity(None);
+    while engine.checkpoint().is_err() {
+        std::thread::yield_now();
+    }
+    assert!(engine.stats().store_syncs > 0);
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 100).unwrap().entries.len(), 61);
+}
