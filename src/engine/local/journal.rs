@@ -27,6 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 // Small in a model, so that a few commits fill one.
 const SEGMENT_BYTES_MIN: u64 = if cfg!(shuttle) { 8 << 10 } else { 256 << 10 };
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// More than an opening adds to the journal before it lets anybody commit.
+const OPENING_BYTES: u64 = 4 << 10;
 const ZEROS_BYTES: usize = 64 << 10;
 
 /// The file of segment `id`.
@@ -226,14 +228,15 @@ impl Journal {
             image.extend_from_slice(payload);
         }
         let offset = image.len() as u64;
-        // Room for as much again, so that a store opened with a full memtable can go on at once.
-        let bytes = (offset + offset.min(SEGMENT_BYTES_MAX)).next_multiple_of(SEGMENT_BYTES_MIN);
         let temporary = folder.join(format!("{:016x}.new", start.id));
-        disk.remove(&temporary)?;
-        let file = disk.create(&temporary)?;
-        write_zeros(&*file, offset, bytes)?;
-        file.write_at(0, &image)?;
-        file.sync_data()?;
+        // Room for as much again, so that a store opened with a full memtable can go on at once; on a full disk for
+        // what an opening itself writes.
+        let generous = (offset + offset.min(SEGMENT_BYTES_MAX)).next_multiple_of(SEGMENT_BYTES_MIN);
+        let modest = (offset + OPENING_BYTES).next_multiple_of(OPENING_BYTES);
+        let (file, bytes) = match write_whole(&*disk, &temporary, &image, generous) {
+            Err(error) if error.kind() == ErrorKind::Full => (write_whole(&*disk, &temporary, &image, modest)?, modest),
+            file => (file?, generous),
+        };
         disk.rename(&temporary, &segment_path(folder, start.id))?;
         disk.sync_dir(folder)?;
         Ok(Journal {
@@ -497,6 +500,16 @@ pub(super) fn remove(disk: &dyn Disk, folder: &Path, segments: &[ClosedSegment])
         disk.sync_dir(folder)?;
     }
     Ok(())
+}
+
+/// Makes a file of `bytes` that begins with `image` and goes on with zeros, its content synced.
+fn write_whole(disk: &dyn Disk, path: &Path, image: &[u8], bytes: u64) -> Result<Box<dyn DiskFile>> {
+    disk.remove(path)?;
+    let file = disk.create(path)?;
+    write_zeros(&*file, image.len() as u64, bytes)?;
+    file.write_at(0, image)?;
+    file.sync_data()?;
+    Ok(file)
 }
 
 fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<()> {
