@@ -105,26 +105,14 @@ impl ApplierSignal {
     /// Says that a table waits for room on the disk, and waits a while; `false` when it is time to end.
     fn hold(&self, a_while: Duration) -> bool {
         let mut state = self.state.lock();
-        if !std::mem::replace(&mut state.held, true) {
-            // Those who wait for the table want to know.
-            state.steps += 1;
-            self.progress.notify_all();
-        }
+        state.held = true;
+        // Those who wait for the table want to know.
+        state.steps += 1;
+        self.progress.notify_all();
         if !state.stop {
             self.wake.wait_for(&mut state, a_while);
         }
         !state.stop
-    }
-
-    /// `Full` while a table waits for room on the disk.
-    pub(super) fn check_not_held(&self) -> Result<()> {
-        if !self.state.lock().held {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Full,
-            "the disk has no room for the store to take what is in memory; make some (what was committed is durable)",
-        ))
     }
 
     /// Whether a table is being moved.
@@ -147,6 +135,22 @@ impl Core {
             // Nobody knows: the store will tell.
             Ok(None) | Err(_) => true,
         }
+    }
+
+    /// `Full` while a table waits for room on the disk. It looks again itself: room that was just made counts at once.
+    pub(super) fn check_not_held(&self) -> Result<()> {
+        if !self.applier.state.lock().held {
+            return Ok(());
+        }
+        let waiting = self.memtables.frozen().map_or(0, |frozen| frozen.table.bytes());
+        if self.store_has_room(waiting) {
+            self.applier.wake();
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Full,
+            "the disk has no room for the store to take what is in memory; make some (what was committed is durable)",
+        ))
     }
 
     /// Waits until the store has room for a table; `false` when it is time to end.
@@ -242,7 +246,7 @@ impl Core {
             if applied || !self.ask_for_checkpoint() {
                 return Ok(());
             }
-            self.applier.check_not_held()?;
+            self.check_not_held()?;
             self.applier.wait_for_step_after(seen);
         }
     }

@@ -138,10 +138,10 @@ impl Core {
         check_outside_body()?;
         self.check_open()?;
         self.check_writable()?;
-        let stopped = || self.check_open().is_err() || self.applier.check_not_held().is_err();
+        let stopped = || self.check_open().is_err() || self.check_not_held().is_err();
         if !self.admission.admit(|| self.memtables.bytes(), stopped) {
             self.check_open()?;
-            self.applier.check_not_held()?;
+            self.check_not_held()?;
         }
         self.run_admitted(options, body)
     }
