@@ -360,6 +360,7 @@ pub fn a_view_does_not_see_a_commit_made_while_it_lasts(make: Make<'_>) -> Resul
             });
             let viewed = engine.read_view(&mut |view| {
                 let left = length(view, b"left")?;
+                // The body may run again, when the writer has had its turn; and an engine may hold the commit back.
                 ask.send(()).ok();
                 answered.recv_timeout(Duration::from_millis(100)).ok();
                 assert_eq!(left + length(view, b"right")?, 4, "the view moved on");
