@@ -23,7 +23,7 @@ use crate::engine::KEY_BYTES_MAX;
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog::{self, jobs as numbers};
-use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema, Sums};
+use crate::record::{Counter, Entity, Entries, Index, PartReader, PartWriter, Schema, Sums};
 
 /// Jobs that can be claimed, first in line first.
 pub(crate) const READY: Index<Pair> =
@@ -145,7 +145,7 @@ pub(crate) fn attempts_key(id: u128) -> Vec<u8> {
     keys::history(catalog::JOB_ATTEMPTS.tag, KeyWriter::new().u128(id))
 }
 
-impl Record for Pair {
+impl Entity for Pair {
     fn schema() -> &'static Schema<Self> {
         &SCHEMA
     }

@@ -1,7 +1,7 @@
 //! Typed records with indexes and counters that can't be forgotten: all are written in one transaction, by one writer.
 //!
 //! ```text
-//!   catalog   every persisted number             schema    Record, Index, Counter: pure functions of a record
+//!   catalog   every persisted number             schema    Entity, Index, Counter: pure functions of a record
 //!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
 //!   view      reads at one point in time         value     parts, large ones in pieces
 //!   scrub     finds what disagrees               digest    one number for the whole state
@@ -28,7 +28,7 @@ mod value;
 mod view;
 
 pub use digest::digest;
-pub use schema::{Counter, Entries, Index, Record, Schema, Sums};
+pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
 pub use stage::Staged;
 pub use store::RecordStore;
 pub use txn::Transaction;

@@ -16,7 +16,7 @@ use super::value::{PartReader, PartWriter};
 /// A record of one part loads, saves and erases it: `parts.get(PART, key)`, `parts.put(PART, &self.key(), self)`,
 /// `parts.delete(PART, &self.key())`. A job is a record of two (the job and its claim), and its indexes and counters
 /// are functions of the pair.
-pub trait Record: Clone + Sized + 'static {
+pub trait Entity: Clone + Sized + 'static {
     /// Its indexes, its counters, and where its kind is found.
     fn schema() -> &'static Schema<Self>;
 

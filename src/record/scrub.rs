@@ -15,7 +15,7 @@ use crate::engine::{KeyRange, Tree, read_counter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
 
-use super::schema::{Index, Record};
+use super::schema::{Entity, Index};
 use super::stage::for_each_staged;
 use super::upkeep;
 use super::value::PartReader;
@@ -89,7 +89,7 @@ impl Report {
 /// # Errors
 /// What keeps the sweep from reading on (`Closed`, `Unavailable`, damage that the engine itself refuses): never a bad
 /// record.
-pub fn verify<R: Record>(view: &View<'_>, report: &mut Report) -> Result<()> {
+pub fn verify<R: Entity>(view: &View<'_>, report: &mut Report) -> Result<()> {
     let schema = R::schema();
     let mut sums = BTreeMap::new();
     let mut unreadable = 0u64;
@@ -129,7 +129,7 @@ pub fn verify<R: Record>(view: &View<'_>, report: &mut Report) -> Result<()> {
 }
 
 /// Every entry that `record` asks for is there.
-fn verify_entries_of<R: Record>(
+fn verify_entries_of<R: Entity>(
     view: &View<'_>,
     index: &Index<R>,
     record: &R,
@@ -151,7 +151,7 @@ fn verify_entries_of<R: Record>(
 }
 
 /// Every entry of `index` is asked for by the record that it leads to.
-fn verify_index<R: Record>(view: &View<'_>, index: &Index<R>, report: &mut Report) -> Result<()> {
+fn verify_index<R: Entity>(view: &View<'_>, index: &Index<R>, report: &mut Report) -> Result<()> {
     let range = KeyRange::prefix(&keys::index_prefix(index.number, &[]));
     for_each(view.reader(), Tree::Index, range, |entry, stored| {
         let read = match damage(read_entry(index, entry.to_vec(), stored))? {

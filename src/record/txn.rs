@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::fresh::FreshIds;
-use super::schema::{Index, Record};
+use super::schema::{Entity, Index};
 use super::upkeep::{self, Difference};
 use super::value::{PartReader, PartWriter};
 
@@ -74,7 +74,7 @@ impl<'t> Transaction<'t> {
     ///
     /// # Errors
     /// `Corrupt` for damage; `Unsupported` for a newer format.
-    pub fn get<R: Record>(&mut self, key: &[u8]) -> Result<Option<R>> {
+    pub fn get<R: Entity>(&mut self, key: &[u8]) -> Result<Option<R>> {
         let record = R::load(key, &mut PartReader::in_transaction(self.txn))?;
         self.saw::<R>(key, record.as_ref());
         Ok(record)
@@ -84,7 +84,7 @@ impl<'t> Transaction<'t> {
     ///
     /// # Errors
     /// `AlreadyExists` when its key, or its place in a unique index, is taken; `Invalid` past a limit.
-    pub fn insert<R: Record>(&mut self, record: R) -> Result<R> {
+    pub fn insert<R: Entity>(&mut self, record: R) -> Result<R> {
         let key = record.key();
         if self.get::<R>(&key)?.is_some() {
             return Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii())));
@@ -97,7 +97,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `AlreadyExists` when its place in a unique index is taken; `Invalid` past a limit; `Corrupt` when the old one
     /// can't be read, since its index entries could not be removed.
-    pub fn put<R: Record>(&mut self, record: R) -> Result<R> {
+    pub fn put<R: Entity>(&mut self, record: R) -> Result<R> {
         let old = self.get::<R>(&record.key())?;
         self.write(old.as_ref(), record)
     }
@@ -107,7 +107,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `AlreadyExists` when a place in a unique index is taken; `Invalid` past a limit; `Internal` when `old` is not
     /// the record as this body last saw it, or the key changes.
-    pub fn update<R: Record>(&mut self, old: &R, new: R) -> Result<R> {
+    pub fn update<R: Entity>(&mut self, old: &R, new: R) -> Result<R> {
         self.expect_seen(old)?;
         if old.key() != new.key() {
             let (old, new) = (old.key(), new.key());
@@ -120,7 +120,7 @@ impl<'t> Transaction<'t> {
     ///
     /// # Errors
     /// `Internal` when `old` is not the record as this body last saw it.
-    pub fn delete<R: Record>(&mut self, old: &R) -> Result<()> {
+    pub fn delete<R: Entity>(&mut self, old: &R) -> Result<()> {
         self.expect_seen(old)?;
         let key = old.key();
         let difference = Difference::between(&key, Some(old), None)?;
@@ -136,7 +136,7 @@ impl<'t> Transaction<'t> {
     ///
     /// # Errors
     /// `Corrupt` for damage; `Internal` when the index is not unique.
-    pub fn find_unique<R: Record>(&mut self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
+    pub fn find_unique<R: Entity>(&mut self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
         let entry = unique_entry(index, parts)?;
         self.txn.get(Tree::Index, &entry)?.map(|stored| upkeep::read_holder(&entry, &stored)).transpose()
     }
@@ -182,7 +182,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// Writes `new` and the difference to `old`. Everything that can be refused is looked at before the first write.
-    fn write<R: Record>(&mut self, old: Option<&R>, mut new: R) -> Result<R> {
+    fn write<R: Entity>(&mut self, old: Option<&R>, mut new: R) -> Result<R> {
         let key = new.key();
         new.set_revision(old.map_or(0, R::revision).saturating_add(1));
         let difference = Difference::between(&key, old, Some(&new))?;
@@ -209,12 +209,12 @@ impl<'t> Transaction<'t> {
         outcome
     }
 
-    fn saw<R: Record>(&mut self, key: &[u8], record: Option<&R>) {
+    fn saw<R: Entity>(&mut self, key: &[u8], record: Option<&R>) {
         self.seen.insert((R::schema().primary.tag, key.to_vec()), record.map(R::revision));
     }
 
     /// A stale `old` would leave its successor's index entries behind for ever.
-    fn expect_seen<R: Record>(&self, old: &R) -> Result<()> {
+    fn expect_seen<R: Entity>(&self, old: &R) -> Result<()> {
         let key = old.key();
         let name = R::schema().name;
         match self.seen.get(&(R::schema().primary.tag, key.clone())) {

@@ -10,7 +10,7 @@ use crate::engine::{Tree, Txn, Value};
 use crate::error::{Error, Result};
 
 use super::catalog::UNIQUE_ENTRY;
-use super::schema::{Index, Record};
+use super::schema::{Entity, Index};
 use crate::codec::Bytes;
 
 /// The difference between two states of one record.
@@ -29,7 +29,7 @@ struct Entry {
 
 impl Difference {
     /// What has to change when `old` becomes `new` at the primary key `primary`.
-    pub(super) fn between<R: Record>(primary: &[u8], old: Option<&R>, new: Option<&R>) -> Result<Self> {
+    pub(super) fn between<R: Entity>(primary: &[u8], old: Option<&R>, new: Option<&R>) -> Result<Self> {
         let mut difference =
             Difference { primary: primary.to_vec(), removed: Vec::new(), added: Vec::new(), sums: BTreeMap::new() };
         let schema = R::schema();

@@ -9,7 +9,7 @@ use crate::engine::{Direction, KeyRange, Reader, SCAN_LIMIT_MAX, Tree, check_lim
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
-use super::schema::{Counter, Index, Record};
+use super::schema::{Counter, Entity, Index};
 use super::txn::unique_entry;
 use super::upkeep;
 use super::value::PartReader;
@@ -63,7 +63,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// `Corrupt` for damage; `Unsupported` for a newer format.
-    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
+    pub fn get<R: Entity>(&self, key: &[u8]) -> Result<Option<R>> {
         R::load(key, &mut PartReader::in_view(self.reader))
     }
 
@@ -87,7 +87,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// `Invalid` for a limit outside 1..=10,000, or an `after` that does not lie in this range; `Corrupt`.
-    pub fn index_page<R: Record>(
+    pub fn index_page<R: Entity>(
         &self,
         index: &Index<R>,
         prefix: KeyWriter,
@@ -106,7 +106,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// As [`View::index_page`].
-    pub fn index_range<R: Record>(
+    pub fn index_range<R: Entity>(
         &self,
         index: &Index<R>,
         range: KeyRange,
@@ -133,7 +133,7 @@ impl<'v> View<'v> {
         self.page(index, KeyRange { start, end }, direction, after, limit)
     }
 
-    fn page<R: Record>(
+    fn page<R: Entity>(
         &self,
         index: &Index<R>,
         range: KeyRange,
@@ -170,7 +170,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// `Corrupt` for damage; `Internal` when the index is not unique.
-    pub fn find_unique<R: Record>(&self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
+    pub fn find_unique<R: Entity>(&self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
         let entry = unique_entry(index, parts)?;
         self.reader.get(Tree::Index, &entry)?.map(|stored| upkeep::read_holder(&entry, &stored)).transpose()
     }
@@ -179,7 +179,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// `Corrupt` for damage.
-    pub fn count<R: Record>(&self, counter: &Counter<R>, group: KeyWriter) -> Result<i64> {
+    pub fn count<R: Entity>(&self, counter: &Counter<R>, group: KeyWriter) -> Result<i64> {
         self.sum(counter.number, group)
     }
 
@@ -187,7 +187,7 @@ impl<'v> View<'v> {
     ///
     /// # Errors
     /// `Corrupt` for damage.
-    pub fn counts<R: Record>(&self, counter: &Counter<R>, prefix: KeyWriter) -> Result<Vec<(Vec<u8>, i64)>> {
+    pub fn counts<R: Entity>(&self, counter: &Counter<R>, prefix: KeyWriter) -> Result<Vec<(Vec<u8>, i64)>> {
         self.sums(counter.number, prefix)
     }
 

@@ -10,7 +10,7 @@ use super::{Model, Version};
 use crate::engine::Direction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
-use crate::record::{Index, PAGE_BYTES, Record, View};
+use crate::record::{Entity, Index, PAGE_BYTES, View};
 
 /// Models by name.
 pub(crate) fn models(view: &View<'_>, request: &PageRequest) -> Result<ModelPage> {
@@ -82,7 +82,7 @@ struct Rows<T> {
 
 /// One page of an index, row by row. A row comes with its weight in bytes: the page ends early once its rows weigh
 /// [`PAGE_BYTES`]. A row that answers `None` is left out, one that is damaged is reported.
-fn rows<R: Record, T>(
+fn rows<R: Entity, T>(
     view: &View<'_>,
     index: &Index<R>,
     prefix: KeyWriter,
@@ -119,6 +119,6 @@ fn rows<R: Record, T>(
 }
 
 /// An index entry whose record is gone is damage: both are written in one transaction.
-fn present<R: Record>(record: Option<R>) -> Result<R> {
+fn present<R: Entity>(record: Option<R>) -> Result<R> {
     record.ok_or_else(|| Error::corrupt(format!("{}: in an index, but not there", R::schema().name)))
 }

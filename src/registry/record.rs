@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog;
-use crate::record::{Counter, Entries, Index, PartReader, PartWriter, Record, Schema};
+use crate::record::{Counter, Entity, Entries, Index, PartReader, PartWriter, Schema};
 
 /// A model as stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ impl VersionRecord {
     }
 }
 
-impl Record for ModelRecord {
+impl Entity for ModelRecord {
     fn schema() -> &'static Schema<Self> {
         &MODELS
     }
@@ -148,7 +148,7 @@ impl Record for ModelRecord {
     }
 }
 
-impl Record for VersionRecord {
+impl Entity for VersionRecord {
     fn schema() -> &'static Schema<Self> {
         &VERSIONS
     }

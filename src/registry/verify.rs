@@ -19,7 +19,7 @@ use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{ErrorKind, Result};
 use crate::keys;
 use crate::record::scrub::{self, Report, ViolationKind};
-use crate::record::{Record, View, catalog};
+use crate::record::{Entity, View, catalog};
 
 const PAGE: usize = 1000;
 
@@ -164,7 +164,7 @@ fn is_damage(kind: ErrorKind) -> bool {
 }
 
 /// The record, or `None` when it can't be read: that was reported with its schema.
-fn readable<R: Record>(view: &View<'_>, key: &[u8]) -> Result<Option<R>> {
+fn readable<R: Entity>(view: &View<'_>, key: &[u8]) -> Result<Option<R>> {
     match view.get(key) {
         Err(error) if !is_damage(error.kind()) => Err(error),
         found => Ok(found.unwrap_or(None)),

@@ -44,7 +44,7 @@ fn lease_key(key: &[u8]) -> Vec<u8> {
     [key, b":lease"].concat()
 }
 
-impl Record for Tag {
+impl Entity for Tag {
     fn schema() -> &'static Schema<Self> {
         &SCHEMA
     }
