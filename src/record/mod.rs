@@ -4,7 +4,8 @@
 //!   catalog   every persisted number             schema    Entity, Index, Counter: pure functions of a record
 //!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
 //!   view      reads at one point in time         value     parts, large ones in pieces
-//!   scrub     finds what disagrees               digest    one number for the whole state
+//!   scrub     finds what disagrees               repair    puts it right ──> quarantine   what can't be read
+//!   digest    one number for the whole state
 //!   stage     large values, ahead of their commit          fresh     identifiers inside a body
 //! ```
 //!
@@ -14,6 +15,8 @@
 pub mod catalog;
 mod digest;
 mod fresh;
+pub mod quarantine;
+pub(crate) mod repair;
 mod schema;
 pub mod scrub;
 mod stage;
@@ -28,6 +31,7 @@ mod value;
 mod view;
 
 pub use digest::digest;
+pub use repair::{RepairProgress, RepairReport, Watch};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
 pub use stage::Staged;
 pub use store::RecordStore;
