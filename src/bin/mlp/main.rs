@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! args ──> exec/     one JSON object a line in, one a line out: for scripts, other languages and test rigs
-//!     └──> people/   one file a noun: stats, verify, kv, jobs, models, versions     (line, help, out, table, time)
+//!     └──> people/   one file a noun: stats, verify, repair, kv, jobs, models, versions …
+//!                    (line, help, out, table, time)
 //! ```
 //!
 //! It knows the façade of `ml_persistence` and nothing below it. Exit codes: 0 done; 1 the store or the asked thing could

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Store;
+use super::{Store, with};
 
 const A: &str = "0000000000000000000000000000000a";
 const B: &str = "0000000000000000000000000000000b";
@@ -13,11 +13,8 @@ const D: &str = "0000000000000000000000000000000d";
 fn store() -> Store {
     let store = Store(crate::harness::folder());
     let mut exec = store.exec();
-    let enqueue = |job: &str, rest: Value| {
-        let mut request = json!({"op": "job.enqueue", "queue": "train", "kind": "fit", "job": job});
-        request.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
-        request
-    };
+    let enqueue =
+        |job: &str, rest: Value| with(json!({"op": "job.enqueue", "queue": "train", "kind": "fit", "job": job}), rest);
     let claim = json!({"op": "job.claim", "queues": ["train"], "worker": "w1"});
     exec.ok(enqueue(A, json!({"payload": {"depth": 6}, "max_attempts": 3})));
     let token = exec.ok(claim.clone())[0]["token"].clone();

@@ -74,6 +74,13 @@ impl Store {
     }
 }
 
+/// A request with these fields as well, or instead.
+pub fn with(mut request: Value, fields: Value) -> Value {
+    let all = request.as_object_mut().expect("an object");
+    all.extend(fields.as_object().expect("an object").clone());
+    request
+}
+
 /// Runs the program with nobody at its terminal.
 pub fn told(words: &[&str]) -> Told {
     let out = mlp(words).output().expect("the program starts");

@@ -2,15 +2,11 @@
 
 use serde_json::json;
 
-use super::Store;
+use super::{Store, with};
 
 /// Model `spam` with three versions, of which the second is `prod` and the third active, and model `ham` with none.
 fn store() -> Store {
-    let register = |rest: serde_json::Value| {
-        let mut request = json!({"op": "version.register", "model": "spam", "by": "ann"});
-        request.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
-        request
-    };
+    let register = |rest| with(json!({"op": "version.register", "model": "spam", "by": "ann"}), rest);
     Store::of(&[
         register(json!({"metrics": {"f1": 0.5}, "artifact": {"base64": "AAEC"}})),
         register(json!({"metrics": {"f1": 0.91, "auc": 1}, "hyperparams": {"depth": 6}, "properties": {"p": 7}})),

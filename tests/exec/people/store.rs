@@ -11,6 +11,16 @@ use serde_json::json;
 
 use super::Store;
 
+/// Puts bytes that no record begins with where records stand.
+fn damage(store: &Store) {
+    let config = Config::new().expect("the defaults");
+    let (engine, _) = LocalEngine::open(Arc::new(RealDisk::new()), store.path(), &SledOpener, &config).expect("opens");
+    engine
+        .transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Models, b"zz", Arc::from(&b"?"[..])))
+        .expect("commits");
+    engine.close().expect("closes");
+}
+
 #[test]
 fn values_are_shown_one_by_one_and_in_pages() {
     let put = |key: &str, value| json!({"op": "kv.put", "namespace": "n", "key": key, "value": value});
@@ -55,16 +65,10 @@ fn verify_says_that_all_is_sound_or_counts_and_describes_what_is_not() {
     let store = Store::of(&[json!({"op": "model.create", "name": "m"})]);
     assert!(store.shown("verify").starts_with("sound: "));
     assert_eq!(store.json("verify")["violations_found"], 0);
-    // Bytes that no record begins with, where records stand.
-    let config = Config::new().expect("the defaults");
-    let (engine, _) = LocalEngine::open(Arc::new(RealDisk::new()), store.path(), &SledOpener, &config).expect("opens");
-    engine
-        .transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Models, b"zz", Arc::from(&b"?"[..])))
-        .expect("commits");
-    engine.close().expect("closes");
+    damage(&store);
 
     let told = store.run(&["verify"]);
-    assert_eq!((told.code, told.err.as_str()), (Some(1), ""));
+    assert_eq!((told.code, told.err.as_str()), (Some(1), "`mlp repair` puts right what it can\n"));
     assert!(told.out.contains("violation   tree    count\nunreadable  models  1\n"), "{}", told.out);
     assert!(told.out.lines().any(|line| line.starts_with("unreadable  models  zz   ")), "{}", told.out);
     let told = store.run(&["verify", "--json"]);
@@ -73,4 +77,29 @@ fn verify_says_that_all_is_sound_or_counts_and_describes_what_is_not() {
     // A damaged row is in the list, beside its neighbours.
     let shown = store.shown("models list");
     assert!(shown.contains("\nm  "), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_read_is_repaired_into_quarantine_and_discarded_from_there() {
+    let store = Store::of(&[json!({"op": "model.create", "name": "m"})]);
+    assert!(store.shown("repair").starts_with("nothing to repair: "));
+    assert_eq!(store.shown("quarantine list"), "nothing is in quarantine\n");
+    damage(&store);
+    let repaired = store.shown("repair");
+    assert!(repaired.starts_with("repaired             count\nmoved to quarantine  1\n"), "{repaired}");
+    assert!(repaired.contains("\nmodels  zz   1      "), "{repaired}");
+    assert_eq!(store.json("repair")["quarantined_found"], 0);
+    let told = store.run(&["verify"]);
+    assert!(told.code == Some(0) && told.out.starts_with("sound: "), "{}", told.out);
+    assert_eq!(told.err, "in quarantine: 1 values; see `mlp quarantine list`\n");
+
+    let kept = store.json("quarantine list")["entries"][0].clone();
+    let id = kept["id"].as_str().expect("an id");
+    assert!(store.shown("quarantine list").contains(id));
+    assert!(store.shown(&format!("quarantine show {id}")).contains("\nbegins        3f\n"));
+    assert_eq!(store.json(&format!("quarantine show {id}"))["stored"], "3f");
+    assert!(store.refused(&format!("quarantine discard {id}")).starts_with("the 1 bytes that lay at zz in models, "));
+    assert_eq!(store.shown(&format!("quarantine discard {id} --yes")), format!("{id}: discarded\n"));
+    assert!(store.refused(&format!("quarantine show {id}")).contains("there is no"));
+    assert_eq!(store.shown("quarantine list"), "nothing is in quarantine\n");
 }

@@ -9,6 +9,10 @@ use crate::harness::{folder, mlp};
 const COMMANDS: &[&str] = &[
     "stats",
     "verify",
+    "repair",
+    "quarantine list",
+    "quarantine show 1",
+    "quarantine discard 1",
     "kv get n k",
     "kv list n",
     "kv count n",
@@ -47,7 +51,7 @@ const COMMANDS: &[&str] = &[
 fn words(line: &str) -> String {
     let taken = match line.split(' ').collect::<Vec<_>>().as_slice() {
         ["versions", "alias", ..] => 3,
-        ["kv" | "jobs" | "models" | "versions", ..] => 2,
+        ["quarantine" | "kv" | "jobs" | "models" | "versions", ..] => 2,
         _ => 1,
     };
     line.split(' ').take(taken).collect::<Vec<_>>().join(" ")
@@ -68,7 +72,7 @@ fn help_mentions_every_command_and_each_has_a_page_of_its_own() {
         let same = told(&line.split(' ').chain(["--help"]).collect::<Vec<_>>());
         assert_eq!((same.code, same.out), (Some(0), page.out), "{line}");
     }
-    for noun in ["kv", "jobs", "models", "versions", "versions alias"] {
+    for noun in ["quarantine", "kv", "jobs", "models", "versions", "versions alias"] {
         let page = told(&noun.split(' ').chain(["--help"]).collect::<Vec<_>>()).out;
         let own = COMMANDS.iter().filter(|line| words(line).starts_with(&format!("{noun} ")));
         assert!(own.clone().count() > 2);

@@ -18,6 +18,8 @@ mod jobs;
 mod kv;
 mod models;
 mod pages;
+mod quarantine;
+mod repair;
 mod stats;
 mod store;
 mod verify;
@@ -34,8 +36,17 @@ use agree::Plan;
 use store::Place;
 
 /// Every noun, in the order of the help.
-pub const NOUNS: &[&Noun] =
-    &[&stats::NOUN, &verify::NOUN, &kv::NOUN, &jobs::NOUN, &models::NOUN, &versions::NOUN, &aliases::NOUN];
+pub const NOUNS: &[&Noun] = &[
+    &stats::NOUN,
+    &verify::NOUN,
+    &repair::NOUN,
+    &quarantine::NOUN,
+    &kv::NOUN,
+    &jobs::NOUN,
+    &models::NOUN,
+    &versions::NOUN,
+    &aliases::NOUN,
+];
 
 /// Options that every command for people takes.
 pub const COMMON: &[Flag] = &[

@@ -32,6 +32,9 @@ fn verify(line: &mut Line) -> Result<Ask, Wrong> {
             out.object(&report)?;
             return Ok(good);
         }
+        if report.quarantined > 0 {
+            out.note(&format!("in quarantine: {} values; see `mlp quarantine list`", report.quarantined));
+        }
         if good {
             out.say(format!(
                 "sound: {} records, their index entries, counters and references checked",
@@ -59,6 +62,7 @@ fn verify(line: &mut Line) -> Result<Ask, Wrong> {
         if report.violations_found > shown {
             out.say(format!("and {} more", report.violations_found - shown))?;
         }
+        out.note("`mlp repair` puts right what it can");
         Ok(false)
     }))
 }
