@@ -12,7 +12,6 @@
 //! write returns when it survives power loss.
 
 mod agree;
-mod aliases;
 mod change;
 mod jobs;
 mod kv;
@@ -45,7 +44,7 @@ pub const NOUNS: &[&Noun] = &[
     &jobs::NOUN,
     &models::NOUN,
     &versions::NOUN,
-    &aliases::NOUN,
+    &versions::aliases::NOUN,
 ];
 
 /// Options that every command for people takes.

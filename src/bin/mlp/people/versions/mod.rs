@@ -4,20 +4,23 @@
 //! highest version that is not archived. Only one process has the store open, so what an alias means does not change
 //! between looking it up and the change itself.
 
-use std::collections::BTreeMap;
+pub mod aliases;
+mod named;
+mod sheet;
 
-use ml_persistence::registry::{Version, VersionRef, VersionUpdate};
-use ml_persistence::{Error, MlPersistence, Result};
+use ml_persistence::Result;
+use ml_persistence::registry::VersionUpdate;
 use serde_json::json;
 
 use super::agree::{Plan, YES};
 use super::change::{CHANGE, SAID, UNSAID, change, update};
-use super::models::{existing, request, tell_damaged, typed};
+use super::models::{existing, request, tell_damaged};
 use super::pages::{PAGES, Pages};
 use super::{Ask, COMMON, Command, Destroy, Does, Noun};
 use crate::line::{Flag, Line, Shape, Wrong};
-use crate::table::{facts, optional, pairs, time_or_none};
-use crate::time;
+use crate::table::optional;
+use named::Named;
+use sheet::{active_of, pointers, row, sheet, what_goes};
 
 pub const NOUN: Noun = Noun {
     title: "versions; a VERSION is 3, v3 or an alias, `latest` among them",
@@ -101,55 +104,6 @@ pub const NOUN: Noun = Noun {
     ],
 };
 
-/// A model and one of its versions, as the line names them.
-pub struct Named {
-    pub model: String,
-    pub version: VersionRef,
-}
-
-impl Named {
-    pub fn read(line: &mut Line) -> Result<Self, Wrong> {
-        let model = line.operand("MODEL")?;
-        Self::of(model, &line.operand("VERSION")?)
-    }
-
-    pub fn of(model: String, version: &str) -> Result<Self, Wrong> {
-        Ok(Named { model, version: version_ref(version)? })
-    }
-
-    /// The number, looked up if it was given as an alias.
-    pub fn number(&self, db: &MlPersistence) -> Result<u32> {
-        match self.version {
-            VersionRef::Number(number) => Ok(number),
-            _ => Ok(self.existing(db)?.version),
-        }
-    }
-
-    fn existing(&self, db: &MlPersistence) -> Result<Version> {
-        let found = db.registry().get(&self.model, self.version.clone())?;
-        found.ok_or_else(|| {
-            let wanted = match &self.version {
-                VersionRef::Number(number) => format!("version {number}"),
-                VersionRef::Alias(name) | VersionRef::Label(name) => format!("version with the alias {name:?}"),
-                other => format!("{other:?}"),
-            };
-            Error::not_found(format!("model {:?}: there is no {wanted}", self.model))
-        })
-    }
-}
-
-/// `3` and `v3` are numbers, everything else is an alias.
-fn version_ref(text: &str) -> Result<VersionRef, Wrong> {
-    let digits = text.strip_prefix('v').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(VersionRef::Alias(text.to_owned()));
-    }
-    digits
-        .parse()
-        .map(VersionRef::Number)
-        .map_err(|_| format!("{text}: versions are numbered up to {}", u32::MAX).into())
-}
-
 fn list(line: &mut Line) -> Result<Ask, Wrong> {
     let model = line.operand_opt();
     let pages = Pages::read(line)?;
@@ -174,45 +128,6 @@ fn list(line: &mut Line) -> Result<Ask, Wrong> {
     }))
 }
 
-/// The active versions of the models that these versions belong to.
-fn active_of(db: &MlPersistence, versions: &[Version]) -> Result<BTreeMap<String, u32>> {
-    let mut active = BTreeMap::new();
-    let mut last = None;
-    for version in versions {
-        // Versions of one model stand together.
-        if last != Some(&version.model)
-            && let Some(number) = db.registry().get_model(&version.model)?.and_then(|model| model.active_version)
-        {
-            active.insert(version.model.clone(), number);
-        }
-        last = Some(&version.model);
-    }
-    Ok(active)
-}
-
-fn row(version: &Version, active: &BTreeMap<String, u32>) -> [String; 8] {
-    [
-        version.model.clone(),
-        version.version.to_string(),
-        state(version, active.get(&version.model).copied()).to_owned(),
-        optional(version.stage.as_ref()),
-        version.aliases.join(", "),
-        pairs(&version.metrics),
-        time::shown(version.created_at),
-        optional(version.created_by.as_ref()),
-    ]
-}
-
-fn state(version: &Version, active: Option<u32>) -> &'static str {
-    if active == Some(version.version) {
-        "active"
-    } else if version.archived {
-        "archived"
-    } else {
-        ""
-    }
-}
-
 fn show(line: &mut Line) -> Result<Ask, Wrong> {
     let named = Named::read(line)?;
     Ok(Box::new(move |db, out| {
@@ -220,42 +135,6 @@ fn show(line: &mut Line) -> Result<Ask, Wrong> {
         let active = existing(db, &named.model)?.active_version;
         out.answer(&version, || sheet(&version, active)).map(|()| true)
     }))
-}
-
-fn sheet(version: &Version, active: Option<u32>) -> String {
-    facts([
-        ("model", version.model.clone()),
-        ("version", version.version.to_string()),
-        ("state", state(version, active).to_owned()),
-        ("stage", optional(version.stage.as_ref())),
-        ("aliases", version.aliases.join(", ")),
-        ("description", optional(version.description.as_ref())),
-        ("metrics", pairs(&version.metrics)),
-        ("hyperparameters", pairs(&version.hyperparams)),
-        ("tags", pairs(&version.tags)),
-        ("properties", typed(&version.properties)),
-        ("artifact", artifact(version)),
-        ("source", optional(version.source.as_ref())),
-        ("run", optional(version.run_id.as_ref())),
-        ("parent version", optional(version.parent_version)),
-        ("training data", optional(version.training_data_hash.as_ref())),
-        ("label", optional(version.label.as_ref())),
-        ("created at", time::shown(version.created_at)),
-        ("created by", optional(version.created_by.as_ref())),
-        ("updated at", time::shown(version.updated_at)),
-        ("changed by", optional(version.changed_by.as_ref())),
-        ("last used at", time_or_none(version.last_used_at)),
-        ("revision", version.revision.to_string()),
-    ])
-}
-
-/// What the version is made of, in a cell.
-fn artifact(version: &Version) -> String {
-    let words = version.artifact.as_ref().map(|artifact| {
-        let place = artifact.uri.as_deref().map_or_else(|| "kept here".to_owned(), |uri| format!("at {uri}"));
-        format!("{} bytes {place}, sha256 {}", artifact.bytes, artifact.sha256)
-    });
-    optional(words)
 }
 
 fn say(line: &mut Line) -> Result<Ask, Wrong> {
@@ -345,49 +224,4 @@ fn delete(line: &mut Line) -> Result<Destroy, Wrong> {
             out.answer(&answer, || format!("model {}, version {number}: deleted", named.model))
         }),
     })
-}
-
-fn what_goes(version: &Version, active: bool) -> String {
-    let mut lines = vec![format!(
-        "model {}, version {}, of {}, will go",
-        version.model,
-        version.version,
-        time::shown(version.created_at)
-    )];
-    lines.extend(pointers(&version.aliases, active).map(|pointers| format!("  it is {pointers}")));
-    if version.artifact.is_some() {
-        lines.push(format!("  with its artifact, unless another version holds the same: {}", artifact(version)));
-    }
-    lines.join("\n")
-}
-
-/// What points at a version.
-fn pointers(aliases: &[String], active: bool) -> Option<String> {
-    match (active, aliases) {
-        (false, []) => None,
-        (true, []) => Some("the active one".to_owned()),
-        (true, aliases) => Some(format!("the active one, and {}", aliases.join(", "))),
-        (false, aliases) => Some(aliases.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_a_number_or_an_alias_and_never_guessed_at() {
-        for (text, expected) in [
-            ("3", VersionRef::Number(3)),
-            ("v3", VersionRef::Number(3)),
-            ("4294967295", VersionRef::Number(u32::MAX)),
-            ("latest", VersionRef::latest()),
-            ("v", VersionRef::Alias("v".to_owned())),
-            ("+3", VersionRef::Alias("+3".to_owned())),
-            ("3rd", VersionRef::Alias("3rd".to_owned())),
-        ] {
-            assert_eq!(version_ref(text).expect(text), expected, "{text}");
-        }
-        assert!(version_ref("4294967296").is_err());
-    }
 }

@@ -3,16 +3,16 @@
 use ml_persistence::Result;
 use ml_persistence::registry::{MoveFilter, Pointer, PointerMove};
 
-use super::change::{CHANGE, change};
-use super::models::existing;
-use super::versions::Named;
-use super::{Ask, COMMON, Command, Does, Noun};
+use super::named::Named;
 use crate::line::{Flag, Line, Shape, Wrong};
+use crate::people::change::{CHANGE, change};
+use crate::people::models::existing;
+use crate::people::{Ask, COMMON, Command, Does, Noun};
 use crate::table::{optional, table};
 use crate::time;
 
 pub const NOUN: Noun = Noun {
-    title: super::versions::NOUN.title,
+    title: super::NOUN.title,
     commands: &[
         Command {
             shape: Shape {
