@@ -12,6 +12,7 @@ pub(super) fn verify(records: &RecordStore) -> Result<Report> {
     records.read(|view| {
         let mut report = Report::default();
         everything(view, &mut report)?;
+        records.collections().iter().try_for_each(|collection| collection.verify(view, &mut report))?;
         Ok(report)
     })
 }

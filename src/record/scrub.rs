@@ -15,7 +15,8 @@ use crate::engine::{KeyRange, Tree, read_counter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
 
-use super::schema::{Entity, Index};
+use super::kind::{Fixed, Kind};
+use super::schema::{Entity, IndexPlace, IndexRef};
 use super::stage::for_each_staged;
 use super::upkeep;
 use super::value::PartReader;
@@ -90,57 +91,66 @@ impl Report {
 /// What keeps the sweep from reading on (`Closed`, `Unavailable`, damage that the engine itself refuses): never a bad
 /// record.
 pub fn verify<R: Entity>(view: &View<'_>, report: &mut Report) -> Result<()> {
-    let schema = R::schema();
+    verify_kind(&Fixed::<R>::new(), view, report)
+}
+
+/// [`verify`] for any kind of record. What is under construction is compared with the records that it holds.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn verify_kind<K: Kind>(kind: &K, view: &View<'_>, report: &mut Report) -> Result<()> {
     let mut sums = BTreeMap::new();
     let mut unreadable = 0u64;
-    let tree = schema.primary.tree;
-    for_each(view.reader(), tree, KeyRange::all(), |key, _| {
-        if !(schema.owns)(key) {
-            return Ok(());
-        }
+    let tree = kind.part().tree;
+    for_each(view.reader(), tree, kind.range(), |stored_key, _| {
+        let Some(key) = kind.primary_of(stored_key) else { return Ok(()) };
         report.records += 1;
-        let record = match damage(view.get::<R>(key))? {
-            Ok(Some(record)) if record.key() == key => record,
+        let record = match damage(view.get_of(kind, key))? {
+            Ok(Some(record)) if kind.key(&record) == key => record,
             found => {
                 unreadable += 1;
-                let (kind, detail) = match found {
+                let (violation, detail) = match found {
                     Ok(Some(record)) => {
-                        (ViolationKind::Misplaced, format!("{} of key `{}`", schema.name, record.key().escape_ascii()))
+                        let key = kind.key(&record);
+                        (ViolationKind::Misplaced, format!("{} of key `{}`", kind.name(), key.escape_ascii()))
                     }
-                    Ok(None) => (ViolationKind::Unreadable, format!("{} is not whole", schema.name)),
+                    Ok(None) => (ViolationKind::Unreadable, format!("{} is not whole", kind.name())),
                     Err(error) => (ViolationKind::Unreadable, error.to_string()),
                 };
-                report.violation(kind, tree, key, detail);
+                report.violation(violation, tree, stored_key, detail);
                 return Ok(());
             }
         };
-        for counter in schema.counters {
-            counter.add_to(&record, 1, &mut sums);
+        let built = kind.is_built(view, key)?;
+        for counter in kind.counters().filter(|counter| built || !counter.building) {
+            counter.add_to(&record, 1, &mut sums)?;
         }
-        schema.indexes.iter().try_for_each(|index| verify_entries_of(view, index, &record, key, report))
+        let mut indexes = kind.indexes().filter(|index| built || !index.building);
+        indexes.try_for_each(|index| verify_entries_of(kind, view, &index, &record, key, report))
     })?;
-    for index in schema.indexes {
-        verify_index(view, index, report)?;
+    for index in kind.indexes() {
+        verify_index(kind, view, &index, report)?;
     }
-    for counter in schema.counters {
+    for counter in kind.counters() {
         verify_sums(view, counter.number, counter.name, &mut sums, unreadable, report)?;
     }
     Ok(())
 }
 
 /// Every entry that `record` asks for is there.
-fn verify_entries_of<R: Entity>(
+fn verify_entries_of<K: Kind>(
+    kind: &K,
     view: &View<'_>,
-    index: &Index<R>,
-    record: &R,
+    index: &IndexRef<'_, K::Record>,
+    record: &K::Record,
     key: &[u8],
     report: &mut Report,
 ) -> Result<()> {
     for entry in index.entry_keys(record, key)? {
-        let of = || format!("index {} of {} `{}`", index.name, R::schema().name, key.escape_ascii());
+        let of = || format!("index {} of {} `{}`", index.place.name, kind.name(), key.escape_ascii());
         match view.reader().get(Tree::Index, &entry)? {
             None => report.violation(ViolationKind::EntryMissing, Tree::Index, &entry, of()),
-            Some(stored) if !upkeep::is_entry_of(index, &entry, key, &stored) => {
+            Some(stored) if !upkeep::is_entry_of(index.place, &entry, key, &stored) => {
                 let detail = format!("{} leads elsewhere, or is damaged", of());
                 report.violation(ViolationKind::EntryWrong, Tree::Index, &entry, detail);
             }
@@ -151,10 +161,16 @@ fn verify_entries_of<R: Entity>(
 }
 
 /// Every entry of `index` is asked for by the record that it leads to.
-fn verify_index<R: Entity>(view: &View<'_>, index: &Index<R>, report: &mut Report) -> Result<()> {
-    let range = KeyRange::prefix(&keys::index_prefix(index.number, &[]));
+fn verify_index<K: Kind>(
+    kind: &K,
+    view: &View<'_>,
+    index: &IndexRef<'_, K::Record>,
+    report: &mut Report,
+) -> Result<()> {
+    let IndexPlace { number, name, .. } = index.place;
+    let range = KeyRange::prefix(&keys::index_prefix(number, &[]));
     for_each(view.reader(), Tree::Index, range, |entry, stored| {
-        let read = match damage(read_entry(index, entry.to_vec(), stored))? {
+        let read = match damage(read_entry(index.place, entry.to_vec(), stored))? {
             Ok(read) => read,
             Err(error) => {
                 report.violation(ViolationKind::EntryWrong, Tree::Index, entry, error.to_string());
@@ -162,15 +178,15 @@ fn verify_index<R: Entity>(view: &View<'_>, index: &Index<R>, report: &mut Repor
             }
         };
         // A record that can't be read was reported with the records; what it asks for is unknown.
-        let Ok(record) = damage(view.get::<R>(&read.primary))? else { return Ok(()) };
+        let Ok(record) = damage(view.get_of(kind, &read.primary))? else { return Ok(()) };
+        let held = !index.building || kind.is_built(view, &read.primary)?;
         let asked_for = match &record {
-            Some(record) => index.entry_keys(record, &read.primary)?.iter().any(|asked| asked == entry),
-            None => false,
+            Some(record) if held => index.entry_keys(record, &read.primary)?.iter().any(|asked| asked == entry),
+            _ => false,
         };
         if !asked_for {
             let found = if record.is_some() { "does not ask for it" } else { "does not exist" };
-            let detail =
-                format!("index {}: {} `{}` {found}", index.name, R::schema().name, read.primary.escape_ascii());
+            let detail = format!("index {name}: {} `{}` {found}", kind.name(), read.primary.escape_ascii());
             report.violation(ViolationKind::EntryUnexpected, Tree::Index, entry, detail);
         }
         Ok(())
