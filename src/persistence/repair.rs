@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   quarantine, so that what is found later can be put there
-//!     -> plain values -> jobs -> registry -> pieces of nobody -> keys that nothing knows
+//!     -> plain values -> jobs -> registry -> opened collections -> pieces of nobody -> keys that nothing knows
 //! ```
 
 use crate::error::Result;
@@ -22,6 +22,9 @@ fn everything(run: &mut Repairer<'_>) -> Result<()> {
     kv::repair(run)?;
     jobs::repair(run)?;
     registry::repair(run)?;
+    for collection in run.store().collections() {
+        collection.repair(run)?;
+    }
     repair::pieces(run)?;
     let mut known = Report::default();
     super::verify::claim(&mut known);

@@ -11,15 +11,16 @@ use crate::registry;
 pub(super) fn verify(records: &RecordStore) -> Result<Report> {
     records.read(|view| {
         let mut report = Report::default();
-        everything(view, &mut report)?;
+        everything(records, view, &mut report)?;
         Ok(report)
     })
 }
 
-fn everything(view: &View<'_>, report: &mut Report) -> Result<()> {
+fn everything(records: &RecordStore, view: &View<'_>, report: &mut Report) -> Result<()> {
     registry::verify(view, report)?;
     jobs::verify(view, report)?;
     kv::verify(view, report)?;
+    records.collections().iter().try_for_each(|collection| collection.verify(view, report))?;
     quarantine::verify(view, report)?;
     scrub::verify_pieces(view, report)?;
     claim(report);

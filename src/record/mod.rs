@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   catalog   every persisted number             schema    Entity, Index, Counter: pure functions of a record
+//!   kind      what the writer needs to know of a kind of record
 //!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
 //!   view      reads at one point in time         value     parts, large ones in pieces
 //!   scrub     finds what disagrees               repair    puts it right ──> quarantine   what can't be read
@@ -13,8 +14,10 @@
 //! unique place has one holder. It knows nothing about jobs or models, and it never scans inside a transaction.
 
 pub mod catalog;
+pub mod collection;
 mod digest;
 mod fresh;
+mod kind;
 pub mod quarantine;
 pub(crate) mod repair;
 mod schema;

@@ -29,8 +29,8 @@ use crate::engine::Tree;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use pieces::verify_pieces;
-pub(crate) use records::claim;
 pub use records::verify;
+pub(crate) use records::{claim, verify_kind};
 pub(crate) use strays::claim_own;
 pub use strays::verify_strays;
 pub use sums::KeyCounter;

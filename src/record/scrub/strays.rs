@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::Result;
+use crate::keys::{self, KeyWriter};
 
 use super::super::view::{PAGE, View};
 use super::super::{quarantine, repair, stage};
@@ -14,15 +15,35 @@ use super::{Report, ViolationKind};
 
 /// Keys of `meta` that begin so are the engine's own.
 const ENGINE: &[u8] = &[0];
+/// Names in `meta` under which the collections of hosts keep what they are and how far their indexes are built.
+const COLLECTIONS: [&str; 4] = ["collection", "collection.build", "collection.late", "collection.numbers"];
 
 /// Claims what this layer keeps: pieces, quarantine, and the marks of repairs and of staged values; and for the engine,
 /// what it keeps for itself.
 pub(crate) fn claim_own(report: &mut Report) {
     report.claim(Tree::Meta, ENGINE);
     report.claim(Tree::Blob, &[]);
+    claim_collections(report);
     stage::claim(report);
     repair::claim_mark(report);
     quarantine::claim(report);
+}
+
+/// Claims what hosts keep in collections as a whole: only who has opened a collection knows what belongs in it, and
+/// checks it himself. Their records begin with a name and not with a tag, whose first byte is zero (a name escapes its
+/// own); the numbers of their indexes and counters are those beyond 16 bits.
+fn claim_collections(report: &mut Report) {
+    for byte in 1..=u8::MAX {
+        report.claim(Tree::Records, &[byte]);
+        for tree in [Tree::Index, Tree::Counter] {
+            report.claim(tree, &[byte]);
+            report.claim(tree, &[0, byte]);
+        }
+    }
+    report.claim(Tree::Records, &[0, u8::MAX]);
+    for name in COLLECTIONS {
+        report.claim(Tree::Meta, &keys::meta(name, KeyWriter::new()));
+    }
 }
 
 /// Reports every key that nobody has claimed.
