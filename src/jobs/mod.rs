@@ -41,6 +41,7 @@ mod pause;
 mod prune;
 mod read;
 pub mod recovery;
+mod repair;
 mod schema;
 mod state;
 mod token;
@@ -55,7 +56,7 @@ use std::sync::Arc;
 use crate::config::Durability;
 use crate::engine::Epoch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordStore, View, scrub};
+use crate::record::RecordStore;
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
 pub use claim::ClaimRequest;
@@ -68,6 +69,8 @@ pub use new_job::{
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
 pub use read::{JobFilter, JobPage};
+pub use repair::verify;
+pub(crate) use repair::{claim, repair};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;
@@ -180,12 +183,4 @@ impl Jobs {
         self.shared.bell.ring();
         Ok(pair.job())
     }
-}
-
-/// Checks every job with its index entries and counters.
-///
-/// # Errors
-/// As [`scrub::verify`].
-pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
-    scrub::verify::<pair::Pair>(view, report)
 }

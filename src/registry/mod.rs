@@ -41,6 +41,7 @@ mod property;
 mod read;
 mod record;
 mod register_version;
+mod repair;
 mod set_alias;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ pub use page::{DamagedRow, ModelPage, PAGE_SIZE_MAX, PageRequest, VersionPage};
 pub use pointers::{ALIASES_MAX, MOVES_KEPT, MoveFilter, Pointer, PointerMove};
 pub use property::Property;
 pub use read::{ModelCounts, Summary, VersionCounts};
+pub(crate) use repair::{claim, repair};
 pub use txn::RegistryTxn;
 pub use verify::verify;
 pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
