@@ -6,6 +6,7 @@
 //!   machine    transition (drawn there, pure) ──> apply (the one door to the store)
 //!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
+//!   in memory  lines (one line a queue: window · floor; told by the engine as note) ──> pick, bell · deadlines
 //!   recovery   the startup sweep, by the same functions
 //! ```
 //!
@@ -15,11 +16,13 @@
 //! - Fencing: a heartbeat or a finish with a token that is not the job's current one changes nothing (`LeaseLost`).
 //! - Order per queue: priority (0 first), then `run_at`, then enqueue order; the same after a restart. There is no
 //!   aging: while jobs of a more urgent priority keep coming, less urgent ones wait.
-//! - A claim costs the same whatever has finished before: only available jobs are in the ready index.
+//! - A claim costs the same whatever has finished before and however long the line is: only available jobs are in the
+//!   ready index, and a bounded window of it in memory is read on where it ended, never again from its start.
+//! - A job that becomes ready wakes one waiting claimer, whichever way it became so.
 //! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
 //!
-//! It refuses to block: no thread of its own; due jobs are promoted and expired leases taken back inside claims and by
-//! [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
+//! It refuses to block: no thread of its own; due jobs are promoted, expired leases taken back and old jobs pruned inside claims and
+//! by [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
 
 mod act;
@@ -30,12 +33,17 @@ mod by_token;
 mod claim;
 mod deadlines;
 mod enqueue;
+mod floor;
 mod job;
 mod lease;
+mod line;
+mod lines;
 mod maintain;
 mod new_job;
+mod note;
 mod pair;
 mod pause;
+mod pick;
 mod prune;
 mod read;
 pub mod recovery;
@@ -44,6 +52,7 @@ mod state;
 mod token;
 mod transition;
 mod txn;
+mod window;
 
 #[cfg(test)]
 mod lean_tests;
@@ -51,15 +60,17 @@ mod lean_tests;
 use std::sync::Arc;
 
 use crate::config::Durability;
-use crate::engine::Epoch;
+use crate::engine::{Epoch, Observer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{RecordStore, View, scrub};
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
+pub use bell::Ready;
 pub use claim::ClaimRequest;
 pub use enqueue::{Enqueued, Outcome};
 pub use job::{Attempt, Attempts, Counts, Job, JobId};
 pub use lease::Lease;
+pub use lines::Memory;
 pub use maintain::Maintained;
 pub use new_job::{
     BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
@@ -95,9 +106,8 @@ pub struct Jobs {
 struct Shared {
     store: RecordStore,
     epoch: Epoch,
+    lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
-    reserved: claim::Reserved,
-    bell: bell::Bell,
 }
 
 impl Jobs {
@@ -105,13 +115,11 @@ impl Jobs {
     #[must_use]
     pub fn new(store: RecordStore, options: JobsOptions) -> Self {
         let epoch = store.engine().epoch();
-        let shared = Shared {
-            store,
-            epoch,
-            deadlines: deadlines::Deadlines::default(),
-            reserved: claim::Reserved::default(),
-            bell: bell::Bell::default(),
-        };
+        let lines = Arc::new(lines::Lines::default());
+        let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
+        store.engine().observe(Arc::downgrade(&observer));
+        let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
+        let shared = Shared { store, epoch, lines, deadlines };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 
@@ -119,6 +127,13 @@ impl Jobs {
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
         Jobs { shared: Arc::clone(&self.shared), durability }
+    }
+
+    /// What the queue keeps in memory, below 16 MiB whatever the backlog and however many queues there are. Beside it
+    /// each executing job takes about 200 bytes.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.shared.lines.memory()
     }
 
     /// Enqueues a job.
@@ -129,7 +144,6 @@ impl Jobs {
         job.check()?;
         let job = [job];
         let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
-        self.shared.bell.ring();
         enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
     }
 
@@ -145,7 +159,6 @@ impl Jobs {
             ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
             _ => error,
         })?;
-        self.shared.bell.ring();
         Ok(enqueued)
     }
 
@@ -166,7 +179,6 @@ impl Jobs {
     /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
     pub fn retry(&self, id: JobId) -> Result<Job> {
         let pair = self.shared.store.transact(self.durability, |txn| act::retry(txn, id))?;
-        self.shared.bell.ring();
         Ok(pair.job())
     }
 }
