@@ -2,22 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use ml_persistence::registry::{DamagedRow, Model, ModelUpdate, NewModel, PageRequest, Property};
+use ml_persistence::registry::{Model, ModelUpdate, NewModel, Property};
 use ml_persistence::{Error, MlPersistence, Result};
 
 use super::change::{CHANGE, SAID, Said, UNSAID, asked_for, update};
-use super::pages::{PAGES, Pages};
+use super::pages::PAGES;
+use super::search::{SEARCH, Search, below};
 use super::{Ask, COMMON, Command, Does, Noun};
 use crate::line::{Flag, Line, Shape, Wrong};
-use crate::out::Out;
-use crate::table::{facts, optional, pairs, table};
+use crate::table::{facts, optional, pairs};
 use crate::time;
 
 pub const NOUN: Noun = Noun {
     title: "models",
     commands: &[
         Command {
-            shape: Shape { words: "models list", operands: "", about: "models, by name", flags: &[PAGES, COMMON] },
+            shape: Shape {
+                words: "models list",
+                operands: "",
+                about: "models, by name or in another order",
+                flags: &[SEARCH, PAGES, COMMON],
+            },
             does: Does::Reads(list),
         },
         Command {
@@ -68,37 +73,19 @@ pub fn existing(db: &MlPersistence, name: &str) -> Result<Model> {
     db.registry().get_model(name)?.ok_or_else(|| Error::not_found(format!("model {name:?}: there is no such model")))
 }
 
-/// The page of the registry behind `after`.
-pub fn request(after: Option<&str>, limit: usize) -> PageRequest {
-    let page = PageRequest::new().size(limit);
-    match after {
-        Some(token) => page.token(token),
-        None => page,
-    }
-}
-
-/// Rows that can't be shown do not vanish: each is named with what is wrong with it.
-pub fn tell_damaged(out: &mut Out, damaged: &[DamagedRow]) -> Result<()> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    let rows = damaged.iter().map(|row| [row.key.clone(), row.error.clone()]);
-    out.say(format!("\ncannot be read; see `mlp verify`\n{}", table(["record", "what is wrong"], rows)))
-}
-
 fn list(line: &mut Line) -> Result<Ask, Wrong> {
-    let pages = Pages::read(line)?;
+    let search = Search::read(line)?;
     Ok(Box::new(move |db, out| {
-        pages.walk(|after, limit| {
-            let page = db.registry().list_models(&request(after, limit))?;
+        search.pages.walk(|after, limit| {
+            let page = db.registry().search_models(&search.page(after, limit))?;
             if out.json {
                 out.object(&page)?;
                 return Ok(page.next_page_token);
             }
             let header = ["model", "versions", "archived", "active", "aliases", "updated at", "note"];
             let rows = page.models.iter().map(row).collect();
-            pages.table(out, header, rows, page.next_page_token.as_deref(), "no models")?;
-            tell_damaged(out, &page.damaged)?;
+            search.pages.table(out, header, rows, page.next_page_token.as_deref(), "no such models")?;
+            below(out, &page.damaged, page.plan.as_ref())?;
             Ok(page.next_page_token)
         })
     }))
