@@ -85,10 +85,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `AlreadyExists` when its key, or its place in a unique index, is taken; `Invalid` past a limit.
     pub fn insert<R: Entity>(&mut self, record: R) -> Result<R> {
-        let key = record.key();
-        if self.get::<R>(&key)?.is_some() {
-            return Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii())));
-        }
+        self.expect_absent::<R>(&record.key())?;
         self.write(None, record)
     }
 
@@ -108,12 +105,21 @@ impl<'t> Transaction<'t> {
     /// `AlreadyExists` when a place in a unique index is taken; `Invalid` past a limit; `Internal` when `old` is not
     /// the record as this body last saw it, or the key changes.
     pub fn update<R: Entity>(&mut self, old: &R, new: R) -> Result<R> {
-        self.expect_seen(old)?;
-        if old.key() != new.key() {
-            let (old, new) = (old.key(), new.key());
-            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
-        }
+        self.expect_same(old, &new)?;
         self.write(Some(old), new)
+    }
+
+    /// Writes `new` with the revision that it carries, over `old` or, without one, where nothing is: for upkeep that is
+    /// no change of the record, and for a record that comes here from another key.
+    ///
+    /// # Errors
+    /// Without `old` as [`Transaction::insert`], with it as [`Transaction::update`].
+    pub fn restate<R: Entity>(&mut self, old: Option<&R>, new: R) -> Result<R> {
+        match old {
+            Some(old) => self.expect_same(old, &new)?,
+            None => self.expect_absent::<R>(&new.key())?,
+        }
+        self.write_as(old, new)
     }
 
     /// Removes a record, which this very body got or wrote, and everything kept about it.
@@ -181,10 +187,16 @@ impl<'t> Transaction<'t> {
         *self.sums.entry(keys::counter(counter, &group.finish())).or_default() += i128::from(amount);
     }
 
-    /// Writes `new` and the difference to `old`. Everything that can be refused is looked at before the first write.
+    /// Writes `new` and the difference to `old`, one revision on.
     fn write<R: Entity>(&mut self, old: Option<&R>, mut new: R) -> Result<R> {
-        let key = new.key();
         new.set_revision(old.map_or(0, R::revision).saturating_add(1));
+        self.write_as(old, new)
+    }
+
+    /// Writes `new` as it is, and the difference to `old`. Everything that can be refused is looked at before the first
+    /// write.
+    fn write_as<R: Entity>(&mut self, old: Option<&R>, new: R) -> Result<R> {
+        let key = new.key();
         let difference = Difference::between(&key, old, Some(&new))?;
         difference.check_unique(R::schema().name, self.txn)?;
         let saved = new.save(old, &mut PartWriter::new(self.txn, &mut self.ids));
@@ -211,6 +223,23 @@ impl<'t> Transaction<'t> {
 
     fn saw<R: Entity>(&mut self, key: &[u8], record: Option<&R>) {
         self.seen.insert((R::schema().primary.tag, key.to_vec()), record.map(R::revision));
+    }
+
+    fn expect_absent<R: Entity>(&mut self, key: &[u8]) -> Result<()> {
+        match self.get::<R>(key)? {
+            Some(_) => Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii()))),
+            None => Ok(()),
+        }
+    }
+
+    /// `new` must take the place of `old`, which this body has read or written.
+    fn expect_same<R: Entity>(&self, old: &R, new: &R) -> Result<()> {
+        self.expect_seen(old)?;
+        if old.key() != new.key() {
+            let (old, new) = (old.key(), new.key());
+            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
+        }
+        Ok(())
     }
 
     /// A stale `old` would leave its successor's index entries behind for ever.
