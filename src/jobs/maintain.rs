@@ -70,6 +70,7 @@ impl Jobs {
     /// # Errors
     /// Those of the store.
     pub fn maintain(&self) -> Result<Maintained> {
+        self.fail_dropped()?;
         self.adopt_unknown_leases()?;
         let mut done = Maintained { taken_back: to_the_end(|| self.take_back_past(None))?, ..Maintained::default() };
         for queue in self.shared.store.read(queues)? {

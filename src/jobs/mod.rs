@@ -6,6 +6,7 @@
 //!   machine    transition (drawn there, pure) ──> apply (the one door to the store)
 //!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
+//!              dropped (leases that nobody finished)
 //!   recovery   the startup sweep, by the same functions
 //! ```
 //!
@@ -29,6 +30,7 @@ mod bell;
 mod by_token;
 mod claim;
 mod deadlines;
+mod dropped;
 mod enqueue;
 mod job;
 mod lease;
@@ -39,6 +41,7 @@ mod pause;
 mod prune;
 mod read;
 pub mod recovery;
+mod repair;
 mod schema;
 mod state;
 mod token;
@@ -53,7 +56,7 @@ use std::sync::Arc;
 use crate::config::Durability;
 use crate::engine::Epoch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordStore, View, scrub};
+use crate::record::RecordStore;
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
 pub use claim::ClaimRequest;
@@ -66,6 +69,8 @@ pub use new_job::{
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
 pub use read::{JobFilter, JobPage};
+pub use repair::verify;
+pub(crate) use repair::{claim, repair};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;
@@ -96,6 +101,7 @@ struct Shared {
     store: RecordStore,
     epoch: Epoch,
     deadlines: deadlines::Deadlines,
+    dropped: dropped::Dropped,
     reserved: claim::Reserved,
     bell: bell::Bell,
 }
@@ -109,6 +115,7 @@ impl Jobs {
             store,
             epoch,
             deadlines: deadlines::Deadlines::default(),
+            dropped: dropped::Dropped::default(),
             reserved: claim::Reserved::default(),
             bell: bell::Bell::default(),
         };
@@ -128,7 +135,7 @@ impl Jobs {
     pub fn enqueue(&self, job: NewJob) -> Result<Enqueued> {
         job.check()?;
         let job = [job];
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
         self.shared.bell.ring();
         enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
     }
@@ -139,7 +146,7 @@ impl Jobs {
     /// As [`Jobs::enqueue`]; `Invalid` for an empty or too long list, or one beyond the engine's limits.
     pub fn enqueue_batch(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         enqueue::check_batch(jobs)?;
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
         let enqueued = enqueued.map_err(|error| match error.kind() {
             // Each job was found good, so what is beyond a limit is the list.
             ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
@@ -155,9 +162,16 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a completed or discarded job.
     pub fn cancel(&self, id: JobId) -> Result<Job> {
-        let now = self.shared.store.clock().monotonic_ms();
+        let store = self.settled()?;
+        let now = store.clock().monotonic_ms();
         let past = self.shared.deadlines.past_of(id, now).map(|past| (past.claim, past.renewals));
-        self.shared.store.transact(self.durability, |txn| act::cancel(txn, id, past)).map(|pair| pair.job())
+        let pair = store.transact(self.durability, |txn| act::cancel(txn, id, past))?;
+        if pair.head.lease.is_some() {
+            self.shared.deadlines.ask_to_stop(id, pair.head.claims);
+        } else {
+            self.shared.deadlines.forget(id, pair.head.claims);
+        }
+        Ok(pair.job())
     }
 
     /// Brings a finished job back: available at once, attempts and crashes counted from 0.
@@ -165,16 +179,8 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
     pub fn retry(&self, id: JobId) -> Result<Job> {
-        let pair = self.shared.store.transact(self.durability, |txn| act::retry(txn, id))?;
+        let pair = self.settled()?.transact(self.durability, |txn| act::retry(txn, id))?;
         self.shared.bell.ring();
         Ok(pair.job())
     }
-}
-
-/// Checks every job with its index entries and counters.
-///
-/// # Errors
-/// As [`scrub::verify`].
-pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
-    scrub::verify::<pair::Pair>(view, report)
 }

@@ -117,6 +117,7 @@ const OPS: &[Op] = &[
     op("queue.resume", &["queue"], jobs::resume),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
+    op("store.repair", &[], store::repair),
     op("store.sync", &[], store::sync),
     op("store.cursor", &[], store::cursor),
     op("store.stats", &[], store::stats),
@@ -124,7 +125,7 @@ const OPS: &[Op] = &[
 ];
 
 /// What the surface names and a later build brings.
-const LATER: &[&str] = &["snapshot.export", "snapshot.import", "snapshot.inspect", "store.repair", "store.changes"];
+const LATER: &[&str] = &["snapshot.export", "snapshot.import", "snapshot.inspect", "store.changes"];
 
 /// The operation `name`.
 pub fn find(name: &str) -> Result<&'static Op> {
