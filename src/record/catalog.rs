@@ -119,7 +119,7 @@ pub const COUNTER_VERSION_STATES: u32 = 11;
 // 12 was the versions of one model; its record counts them.
 
 /// Index: versions by when they were used last.
-pub const INDEX_VERSION_USES: u32 = 40;
+pub const INDEX_VERSION_USES: u32 = 27;
 
 #[cfg(test)]
 mod tests {

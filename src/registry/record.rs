@@ -345,3 +345,21 @@ fn push_some(entries: &mut Entries, text: Option<&str>, before: KeyWriter) {
         entries.push(before.str(text));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_indexes_or_counters_of_the_registry_share_a_number() {
+        let indexes = MODELS.indexes.iter().map(|index| index.number);
+        let mut numbers: Vec<u32> = indexes.chain(VERSIONS.indexes.iter().map(|index| index.number)).collect();
+        let counters = MODELS.counters.iter().map(|counter| counter.number);
+        let mut sums: Vec<u32> = counters.chain(VERSIONS.counters.iter().map(|counter| counter.number)).collect();
+        for numbers in [&mut numbers, &mut sums] {
+            numbers.sort_unstable();
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        }
+        assert!(numbers.iter().all(|number| (20..=49).contains(number)));
+    }
+}
