@@ -333,6 +333,7 @@ fn compose(
     read_only: bool,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
+    let registry = Registry::new(records.clone()).with_durability(durability);
     let sweep = Stopwatch::start();
     if !read_only {
         let swept = recovery::sweep(&records, records.engine().epoch())?;
@@ -341,10 +342,10 @@ fn compose(
         report.jobs_cancelled = swept.cancelled;
         // Values that a commit was to refer to and never did.
         records.sweep_staged()?;
+        registry.recover()?;
     }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });
-    let registry = Registry::new(records.clone()).with_durability(durability);
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
     Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report, read_only })))

@@ -16,6 +16,7 @@ pub(crate) fn claim(report: &mut Report) {
     report.claim(Tree::ModelVersions, &[]);
     report.claim(Tree::Records, &keys::content_prefix(catalog::ARTIFACT.tag));
     report.claim(Tree::Records, &keys::content_prefix(catalog::ARTIFACT_REFERENCES.tag));
+    report.claim(Tree::Records, &keys::content_prefix(catalog::LEFTOVERS.tag));
     report.claim(Tree::History, &keys::history(catalog::POINTER_HISTORY.tag, KeyWriter::new()));
 }
 
