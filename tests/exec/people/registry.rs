@@ -196,3 +196,23 @@ fn models_and_versions_are_searched_ordered_and_the_search_explained() {
     let token = store.json("models list --limit 1")["next_page_token"].as_str().expect("a second").to_owned();
     assert!(store.refused(&format!("models list --order-by name --filter name='a' --after {token}")).contains("token"));
 }
+
+#[test]
+fn a_model_is_renamed_and_deleted_with_all_its_versions_once_somebody_says_yes() {
+    let store = store();
+    assert_eq!(store.shown("models rename spam junk --by bob"), "model spam: now junk, with its 3 versions\n");
+    assert!(store.refused("models show spam").contains("there is no such model"));
+    assert_eq!(store.json("versions show junk prod")["version"], 2);
+    assert!(store.refused("models rename junk ham").contains("ham"));
+    assert_eq!(
+        store.refused("models delete junk"),
+        "model junk, of 2023-11-14T22:13:20.000Z, will go\n  \
+         with its 3 versions, and their artifacts that no other version holds; version 3 is active\n  \
+         with its aliases: prod=2\nmlp: nothing was changed: nobody said yes; --yes says it\n"
+    );
+    assert!(store.refused("models delete junk --yes --expected-revision 1").contains("expected revision 1"));
+    assert_eq!(store.json("models delete junk --yes"), json!({"deleted": {"model": "junk", "versions": 3}}));
+    assert_eq!(store.shown("versions list"), "no such versions\n");
+    assert_eq!(store.shown("models delete ham --yes"), "model ham: deleted with 0 versions\n");
+    assert!(store.shown("verify").starts_with("sound"));
+}

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use ml_persistence::registry::{Model, ModelUpdate, NewModel, Property};
 use ml_persistence::{Error, MlPersistence, Result};
+use serde_json::json;
 
+use super::agree::{Plan, YES};
 use super::change::{CHANGE, SAID, Said, UNSAID, asked_for, update};
 use super::pages::PAGES;
 use super::search::{SEARCH, Search, below};
-use super::{Ask, COMMON, Command, Does, Noun};
+use super::{Ask, COMMON, Command, Destroy, Does, Noun};
 use crate::line::{Flag, Line, Shape, Wrong};
 use crate::table::{facts, optional, pairs};
 use crate::time;
@@ -64,6 +66,24 @@ pub const NOUN: Noun = Noun {
                 flags: &[CHANGE, COMMON],
             },
             does: Does::Writes(|line| archived(line, false)),
+        },
+        Command {
+            shape: Shape {
+                words: "models rename",
+                operands: "MODEL NEW_NAME",
+                about: "give a model another name, with its versions, aliases and history",
+                flags: &[CHANGE, COMMON],
+            },
+            does: Does::Writes(rename),
+        },
+        Command {
+            shape: Shape {
+                words: "models delete",
+                operands: "MODEL",
+                about: "delete a model with all its versions, for good",
+                flags: &[CHANGE, YES, COMMON],
+            },
+            does: Does::Destroys(delete),
         },
     ],
 };
@@ -175,4 +195,46 @@ fn updated(name: String, update: ModelUpdate, done: &'static str) -> Ask {
         let model = db.registry().update_model(&name, update.clone())?;
         out.answer(&model, || format!("model {name}: {done}, revision {}", model.revision)).map(|()| true)
     })
+}
+
+fn rename(line: &mut Line) -> Result<Ask, Wrong> {
+    let (name, new_name) = (line.operand("MODEL")?, line.operand("NEW_NAME")?);
+    let change = super::change::change(line)?;
+    Ok(Box::new(move |db, out| {
+        let model = db.registry().rename_model(&name, &new_name, &change)?;
+        let words = || format!("model {name}: now {}, with its {} versions", model.name, model.versions);
+        out.answer(&model, words).map(|()| true)
+    }))
+}
+
+fn delete(line: &mut Line) -> Result<Destroy, Wrong> {
+    let name = line.operand("MODEL")?;
+    let change = super::change::change(line)?;
+    let of = name.clone();
+    Ok(Destroy {
+        plan: Box::new(move |db| {
+            let model = existing(db, &of)?;
+            Ok(Plan { words: what_goes(&model), revision: Some(model.revision) })
+        }),
+        act: Box::new(move |db, plan, out| {
+            let versions = db.registry().delete_model(&name, &plan.agreed(&change))?;
+            let answer = json!({"deleted": {"model": name, "versions": versions}});
+            out.answer(&answer, || format!("model {name}: deleted with {versions} versions"))
+        }),
+    })
+}
+
+fn what_goes(model: &Model) -> String {
+    let mut lines = vec![format!("model {}, of {}, will go", model.name, time::shown(model.created_at))];
+    if model.versions > 0 {
+        let active = model.active_version.map_or_else(String::new, |number| format!("; version {number} is active"));
+        lines.push(format!(
+            "  with its {} versions, and their artifacts that no other version holds{active}",
+            model.versions
+        ));
+    }
+    if !model.aliases.is_empty() {
+        lines.push(format!("  with its aliases: {}", pairs(&model.aliases)));
+    }
+    lines.join("\n")
 }

@@ -213,10 +213,7 @@ fn delete(line: &mut Line) -> Result<Destroy, Wrong> {
         }),
         act: Box::new(move |db, plan, out| {
             let number = named.number(db)?;
-            // What was shown is what goes, unless the line says what to go by.
-            let mut change = change.clone();
-            change.expected_revision = change.expected_revision.or(plan.revision);
-            db.registry().delete_version(&named.model, number, &change)?;
+            db.registry().delete_version(&named.model, number, &plan.agreed(&change))?;
             let answer = json!({"deleted": {"model": named.model, "version": number}});
             out.answer(&answer, || format!("model {}, version {number}: deleted", named.model))
         }),
