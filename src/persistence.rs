@@ -14,7 +14,10 @@
 
 mod builder;
 mod open;
+mod recover;
 mod repair;
+#[cfg(test)]
+mod sabotage_tests;
 mod stats;
 mod verify;
 
@@ -28,7 +31,7 @@ use crate::config::{Config, Durability};
 use crate::engine::local::FOLDER_FORMAT;
 use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::jobs::{Jobs, JobsOptions, recovery};
+use crate::jobs::{Jobs, JobsOptions};
 use crate::kv::{Kv, Namespace};
 use crate::record::quarantine::{self, QuarantinePage, QuarantinedValue};
 use crate::record::scrub::Report;
@@ -335,12 +338,7 @@ fn compose(
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
     let sweep = Stopwatch::start();
     if !read_only {
-        let swept = recovery::sweep(&records, records.engine().epoch())?;
-        report.jobs_requeued = swept.requeued;
-        report.jobs_discarded = swept.discarded;
-        report.jobs_cancelled = swept.cancelled;
-        // Values that a commit was to refer to and never did.
-        records.sweep_staged()?;
+        recover::recover(&records, &mut report)?;
     }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });
