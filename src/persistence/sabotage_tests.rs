@@ -657,3 +657,53 @@ fn an_opening_gets_past_executing_jobs_entries_and_counters_that_cannot_be_read(
         assert_works(name, &db);
     }
 }
+
+#[test]
+fn counters_and_entries_are_exact_though_writers_go_on_during_every_repair() {
+    let db = in_memory(true);
+    let raw = Raw(&db);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let go_on = || !stop.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for writer in 0..3 {
+            let (db, go_on) = (&db, &go_on);
+            scope.spawn(move || {
+                let buffered = |n: u64| NewJob::new("busy", "w").priority((n % 200) as u8);
+                let jobs = db.jobs().with_durability(Durability::Buffered);
+                let kv = db.kv().with_durability(Durability::Buffered);
+                let registry = db.registry().with_durability(Durability::Buffered);
+                let model = format!("busy-{writer}");
+                for n in 0.. {
+                    if !go_on() {
+                        break;
+                    }
+                    // What a damaged counter or mark refuses is refused whole, and tried again later.
+                    drop(jobs.enqueue(buffered(n)));
+                    drop(
+                        jobs.claim(&["busy"], 1)
+                            .map(|mut leases| leases.pop().map(|lease| lease.complete(Json::null()))),
+                    );
+                    drop(kv.put("n", &format!("{writer}-{}", n % 50), &Json::from(json!(n))));
+                    drop(kv.delete("n", &format!("{writer}-{}", (n * 7) % 50)));
+                    drop(registry.register_version(&model, NewVersion::new().artifact(vec![writer; 20])));
+                    drop(registry.delete_version(&model, (n / 2) as u32, &Change::new()));
+                }
+            });
+        }
+        for round in 0..6u32 {
+            raw.drift(catalog::KV_ENTRIES);
+            raw.drift(catalog::COUNTER_VERSION_STATES);
+            raw.flip_first(Tree::Counter, &keys::counter(catalog::jobs::STATES, &[]));
+            raw.forget(catalog::INDEX_VERSION_NUMBERS);
+            raw.forget(catalog::jobs::ORDER);
+            raw.surplus(catalog::jobs::DUE, KeyWriter::new().str("busy").u64(1).u64(1), &keys::job(1));
+            let references = artifact(catalog::ARTIFACT_REFERENCES, &[round as u8 % 3; 20]);
+            raw.part(catalog::ARTIFACT_REFERENCES, &references, &500u64);
+            db.repair().unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let violations = db.verify().unwrap().violations;
+    assert_eq!(violations, []);
+    assert!(db.repair().unwrap().is_clean());
+}
