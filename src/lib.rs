@@ -55,7 +55,11 @@ pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJ
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
-pub use record::{Entity, RecordStore, Schema, Transaction, View};
+pub use record::collection::{
+    Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
+    Schema, Timestamp, asc, desc,
+};
+pub use record::{RecordStore, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.
