@@ -13,6 +13,7 @@
 //! one whose bytes are not what was written (`Corrupt`).
 
 mod builder;
+mod collection;
 mod open;
 mod recover;
 mod repair;
@@ -33,6 +34,7 @@ use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
 use crate::jobs::{Jobs, JobsOptions};
 use crate::kv::{Kv, Namespace};
+use crate::record::collection::{Collection, Record};
 use crate::record::quarantine::{self, QuarantinePage, QuarantinedValue};
 use crate::record::scrub::Report;
 use crate::record::{self, RecordStore, RepairProgress, RepairReport, Transaction};
@@ -151,6 +153,16 @@ impl MlPersistence {
     /// `Invalid` for a name outside 1..=255 bytes.
     pub fn namespace(&self, name: &str) -> Result<Namespace> {
         Namespace::new(self.kv(), name)
+    }
+
+    /// The collection of `T`, created if need be. Indexes and counters that are new to records that are there are built
+    /// in the background; [`Collection::progress`] tells how far that is, [`Collection::build`] waits for it.
+    ///
+    /// # Errors
+    /// `Invalid` for a schema that makes no sense; `Unsupported` for one that contradicts what is stored, saying what
+    /// changed, and where a read-only store would have to be written; those of a commit.
+    pub fn collection<T: Record>(&self) -> Result<Collection<T>> {
+        collection::open(&self.0.records, self.0.durability)
     }
 
     /// Runs `body` and commits all that it wrote, or nothing of it, with the store's durability. The body may run more

@@ -70,7 +70,7 @@ pub(super) fn artifacts(run: &mut Repairer<'_>) -> Result<()> {
 /// The keys of bytes that are in quarantine.
 pub(crate) fn lost(view: &View<'_>) -> Result<BTreeSet<Vec<u8>>> {
     let mut lost = BTreeSet::new();
-    quarantine::for_each_key(view, Tree::Records, |key| drop(lost.insert(key.to_vec())))?;
+    quarantine::for_each_key(view, Tree::Records, |key| lost.extend([key.to_vec()]))?;
     Ok(lost)
 }
 
