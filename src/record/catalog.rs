@@ -106,6 +106,22 @@ pub const INDEX_VERSION_STAGES: u32 = 24;
 pub const INDEX_VERSION_EXTERNAL_IDS: u32 = 25;
 /// Unique index: versions by model and label.
 pub const INDEX_VERSION_LABELS: u32 = 26;
+/// Index: models by creation.
+pub const INDEX_MODEL_CREATED: u32 = 40;
+/// Index: models by update.
+pub const INDEX_MODEL_UPDATED: u32 = 41;
+/// Index: models by tag.
+pub const INDEX_MODEL_TAGS: u32 = 42;
+/// Index: versions by creation.
+pub const INDEX_VERSION_CREATED: u32 = 43;
+/// Index: versions by update.
+pub const INDEX_VERSION_UPDATED: u32 = 44;
+/// Index: versions by tag.
+pub const INDEX_VERSION_TAGS: u32 = 45;
+/// Index: versions by stage, across all models.
+pub const INDEX_VERSION_STAGES_OF_ALL: u32 = 46;
+/// Index: versions by run.
+pub const INDEX_VERSION_RUNS: u32 = 47;
 
 /// Counter: models, by archived or not and with an active version or without.
 pub const COUNTER_MODEL_STATES: u32 = 10;
