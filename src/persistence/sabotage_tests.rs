@@ -5,6 +5,8 @@
 //! Damage is planted through the engine's own transactions, so the same list runs on the ephemeral engine, and on sled
 //! with a reopening before and after.
 
+mod collections;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

@@ -61,7 +61,7 @@ fn counters<K: Kind>(run: &mut Repairer<'_>, kind: &K) -> Result<()> {
     let mut newer = None;
     let outcome = super::sums(run, &numbers, |run, view, sums| {
         let mut parts = PartReader::in_view(view.reader());
-        let mut seen = 0;
+        let mut seen = 0u64;
         newer = None;
         for_each(view.reader(), kind.part().tree, kind.range(), |stored_key, _| {
             let Some(key) = kind.primary_of(stored_key) else { return Ok(()) };
@@ -75,7 +75,7 @@ fn counters<K: Kind>(run: &mut Repairer<'_>, kind: &K) -> Result<()> {
                 Row::Bad(_) | Row::Absent => {}
             }
             seen += 1;
-            if seen % PAGE as u64 == 0 { run.tick(PAGE as u64) } else { Ok(()) }
+            if seen.is_multiple_of(PAGE as u64) { run.tick(PAGE as u64) } else { Ok(()) }
         })?;
         match &newer {
             Some(why) => Err(Error::unsupported(why.clone())),
