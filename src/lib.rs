@@ -59,7 +59,8 @@ pub use record::collection::{
     Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
     Schema, Timestamp, asc, desc,
 };
-pub use record::{RecordStore, Transaction, View};
+pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
+pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.

@@ -61,6 +61,11 @@ pub(crate) trait Kind {
     /// Removes every part.
     fn erase(&self, record: &Self::Record, parts: &mut PartWriter<'_>) -> Result<()>;
 
+    /// What the record says that can't be so, or `None`. It is treated as one that can't be read.
+    fn contradiction(&self, _record: &Self::Record) -> Option<String> {
+        None
+    }
+
     /// Whether what is under construction holds the record at this primary key, at the view's point in time.
     fn is_built(&self, _view: &View<'_>, _key: &[u8]) -> Result<bool> {
         Ok(true)
@@ -140,6 +145,10 @@ impl<R: Entity> Kind for Fixed<R> {
 
     fn load(&self, key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<R>> {
         R::load(key, parts)
+    }
+
+    fn contradiction(&self, record: &R) -> Option<String> {
+        record.contradiction()
     }
 
     fn save(&self, record: &R, old: Option<&R>, parts: &mut PartWriter<'_>) -> Result<()> {

@@ -5,7 +5,8 @@
 //!   kind      what the writer needs to know of a kind of record
 //!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
 //!   view      reads at one point in time         value     parts, large ones in pieces
-//!   scrub     finds what disagrees               digest    one number for the whole state
+//!   scrub     finds what disagrees               repair    puts it right ──> quarantine   what can't be read
+//!   digest    one number for the whole state
 //!   stage     large values, ahead of their commit          fresh     identifiers inside a body
 //! ```
 //!
@@ -17,6 +18,8 @@ pub mod collection;
 mod digest;
 mod fresh;
 mod kind;
+pub mod quarantine;
+pub(crate) mod repair;
 mod schema;
 pub mod scrub;
 mod stage;
@@ -31,6 +34,7 @@ mod value;
 mod view;
 
 pub use digest::digest;
+pub use repair::{RepairProgress, RepairReport, Watch};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
 pub use stage::Staged;
 pub use store::RecordStore;

@@ -30,6 +30,11 @@ pub trait Entity: Clone + Sized + 'static {
     /// Called by [`Transaction`](super::Transaction) alone, with each write.
     fn set_revision(&mut self, revision: u64);
 
+    /// What the record says that can't be so, or `None`. Verify reports it, and repair sets the record aside.
+    fn contradiction(&self) -> Option<String> {
+        None
+    }
+
     /// The record at `key`, or `None`.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ impl Difference {
 }
 
 /// What is stored at an index entry: nothing for a plain one, whose key says it all.
-fn entry_value(unique: bool, entry: &[u8], primary: &[u8]) -> Result<Value> {
+pub(super) fn entry_value(unique: bool, entry: &[u8], primary: &[u8]) -> Result<Value> {
     if !unique {
         return Ok(Value::from([]));
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog;
 use crate::record::kind::Kind;
+use crate::record::repair::{self, Repairer};
 use crate::record::schema::{CounterRef, IndexPlace, IndexRef};
 use crate::record::scrub::{self, Report};
 use crate::record::value::PartReader;
@@ -247,6 +248,14 @@ impl<T: Record> Checked for Opened<T> {
 
     fn verify(&self, view: &View<'_>, report: &mut Report) -> Result<()> {
         scrub::verify_kind(&*self.0.current_in(view)?, view, report)
+    }
+
+    fn repair(&self, run: &mut Repairer<'_>) -> Result<()> {
+        let store = run.store();
+        let layout = store.read(|view| self.0.current_in(view))?;
+        repair::records_of(run, &*layout, |txn, key, reason, changes| {
+            changes.set_aside(txn, Tree::Records, key, reason)
+        })
     }
 
     fn as_any(&self) -> &dyn Any {

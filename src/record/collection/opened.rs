@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::record::View;
+use crate::record::repair::Repairer;
 use crate::record::scrub::Report;
 
 /// An opened collection, whatever its record's type: what verify and repair ask of it.
@@ -21,6 +22,12 @@ pub(crate) trait Checked: Send + Sync {
     /// # Errors
     /// What keeps the sweep from reading on; never a bad record.
     fn verify(&self, view: &View<'_>, report: &mut Report) -> Result<()>;
+
+    /// Rebuilds its index entries and counters, and moves records that can't be read into quarantine.
+    ///
+    /// # Errors
+    /// What keeps the sweep from reading on; never a bad record.
+    fn repair(&self, run: &mut Repairer<'_>) -> Result<()>;
 
     /// The collection as what it is, for those who know its record's type.
     fn as_any(&self) -> &dyn Any;
