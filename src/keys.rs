@@ -239,6 +239,18 @@ pub fn content_prefix(tag: u16) -> Vec<u8> {
     KeyWriter::new().u16(tag).finish()
 }
 
+/// The key, in `records`, of a record of a host's collection.
+#[must_use]
+pub fn collected(collection: &str, key: &[u8]) -> Vec<u8> {
+    KeyWriter::new().str(collection).raw(key).finish()
+}
+
+/// What the stored keys of a collection have in common; its records' own keys follow.
+#[must_use]
+pub fn collection_prefix(collection: &str) -> Vec<u8> {
+    collected(collection, &[])
+}
+
 /// The key, in `records`, of what is kept under a text: the part's tag, then the text, escaped and terminated.
 #[must_use]
 pub fn named(tag: u16, text: &str) -> Vec<u8> {
@@ -261,18 +273,6 @@ pub fn parse_named(key: &[u8]) -> Result<String> {
 #[must_use]
 pub fn pointer_moves(tag: u16, model: &str, incarnation: u32) -> Vec<u8> {
     history(tag, KeyWriter::new().str(model).u32(incarnation))
-}
-
-/// The key, in `records`, of a record of a host's collection.
-#[must_use]
-pub fn collected(collection: &str, key: &[u8]) -> Vec<u8> {
-    KeyWriter::new().str(collection).raw(key).finish()
-}
-
-/// What the stored keys of a collection have in common; its records' own keys follow.
-#[must_use]
-pub fn collection_prefix(collection: &str) -> Vec<u8> {
-    collected(collection, &[])
 }
 
 /// A key of `meta`: a name, then parts.

@@ -30,8 +30,8 @@ use crate::keys;
 use crate::record::kind::Kind;
 use crate::record::{Transaction, View, catalog};
 
-/// Records, or entries to be removed, in one step.
-const STEP: usize = 128;
+/// Records, or entries to be removed, in one step. Few in tests, so that there are many steps.
+const STEP: usize = if cfg!(test) { 3 } else { 128 };
 
 /// How far a collection is from being whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct Progress {
 }
 
 /// What the next step is, as it was seen at one point in time.
-enum Step {
+pub(super) enum Step {
     Take(Build, Vec<Vec<u8>>),
     Reach(Build),
     TakeLate(Build, Vec<Vec<u8>>),
@@ -77,35 +77,45 @@ impl<T: Record> Collection<T> {
     /// # Errors
     /// As there.
     pub fn build_step(&self) -> Result<bool> {
+        let (layout, step) = self.next_step()?;
+        self.take_step(&layout, step)
+    }
+
+    /// Looks up what is to be done next. Others may go on before it is done.
+    pub(super) fn next_step(&self) -> Result<(Arc<Layout<T>>, Step)> {
         let opened = self.layout()?;
-        let (layout, step) = self.records.read(|view| {
+        self.records.read(|view| {
             let layout = opened.current_in(view)?;
             let step = next_step(view, &layout)?;
             Ok((layout, step))
-        })?;
+        })
+    }
+
+    /// Does it, unless somebody else has gone on meanwhile.
+    pub(super) fn take_step(&self, layout: &Arc<Layout<T>>, step: Step) -> Result<bool> {
         match step {
             Step::Nothing => return Ok(true),
-            Step::Take(build, keys) => self.take(&layout, &build, &keys, false)?,
-            Step::TakeLate(build, keys) => self.take(&layout, &build, &keys, true)?,
-            Step::Reach(build) => self.step(&layout, Some(&build), |txn| {
+            Step::Take(build, keys) => self.take(layout, &build, &keys, false)?,
+            Step::TakeLate(build, keys) => self.take(layout, &build, &keys, true)?,
+            Step::Reach(build) => self.step(layout, Some(&build), |txn| {
                 put_build::<T>(txn, &Build { position: Position::End, ..build.clone() })
             })?,
-            Step::Finish(build) => self.step(&layout, Some(&build), |txn| {
+            Step::Finish(build) => self.step(layout, Some(&build), |txn| {
                 let mut ready = layout.definition.clone();
                 ready.items.iter_mut().for_each(|item| item.ready = true);
                 txn.delete_part(catalog::COLLECTION_BUILD, &build_key(T::COLLECTION))?;
                 put_definition::<T>(txn, &ready)
             })?,
             Step::Remove(tree, keys) => {
-                self.step(&layout, None, |txn| keys.iter().try_for_each(|key| txn.txn.delete(tree, key)))?;
+                self.step(layout, None, |txn| keys.iter().try_for_each(|key| txn.txn.delete(tree, key)))?;
             }
-            Step::Forget(retired) => self.step(&layout, None, |txn| {
+            Step::Forget(retired) => self.step(layout, None, |txn| {
                 let mut rest = layout.definition.clone();
                 rest.retired.retain(|other| *other != retired);
                 put_definition::<T>(txn, &rest)
             })?,
         }
-        refresh(&self.records, &layout.declared)?;
+        refresh(&self.records, &self.layout()?.declared)?;
         Ok(false)
     }
 

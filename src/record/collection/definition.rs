@@ -107,6 +107,12 @@ pub(super) fn numbers_key() -> Vec<u8> {
     keys::meta("collection.numbers", KeyWriter::new())
 }
 
+/// What the marks of all late records have in common.
+#[cfg(test)]
+pub(super) fn late_prefix() -> Vec<u8> {
+    keys::meta("collection.late", KeyWriter::new())
+}
+
 /// The mark of a late record; with an empty key, what all marks of a build have in common.
 pub(super) fn late_key(collection: &str, build: u32, key: &[u8]) -> Vec<u8> {
     keys::meta("collection.late", KeyWriter::new().str(collection).u32(build).raw(key))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::build::progress;
 use super::declared::CounterRule;
 use super::layout::Layout;
-use super::list::{self, Page};
+use super::list::{self, Keys, Page};
 use super::ordered::{FromKey, Operand, Ordered};
 use super::plan::{Plan, plan};
 use super::query::Query;
@@ -139,11 +139,11 @@ impl<T: Record> Collection<T> {
         let opened = self.layout()?;
         let (mut removed, mut step, mut after) = (0, DELETE_STEP, None::<Vec<u8>>);
         loop {
-            let (plan, keys, resume) = self.records.read(|view| {
+            let (plan, Keys { keys, resume }) = self.records.read(|view| {
                 let layout = opened.current_in(view)?;
                 let plan = ready_plan(view, &layout, query)?;
-                let (keys, resume) = list::keys(view, &layout, &plan, after.as_deref(), step)?;
-                Ok((plan, keys, resume))
+                let keys = list::keys(view, &layout, &plan, after.as_deref(), step)?;
+                Ok((plan, keys))
             })?;
             match self.transact(|collection| remove_all(collection, &plan, &keys)) {
                 Ok(gone) => removed += gone,

@@ -30,17 +30,20 @@ pub(super) struct Layout<T> {
     counters: Vec<KeptCounter<T>>,
 }
 
+/// Collects what follows from a row.
+type Derive<T, C> = Box<dyn Fn(&Row<T>, &mut C) + Send + Sync>;
+
 struct KeptIndex<T> {
     place: IndexPlace,
     building: bool,
-    entries: Box<dyn Fn(&Row<T>, &mut Entries) + Send + Sync>,
+    entries: Derive<T, Entries>,
 }
 
 struct KeptCounter<T> {
     number: u32,
     name: &'static str,
     building: bool,
-    sums: Box<dyn Fn(&Row<T>, &mut Sums) + Send + Sync>,
+    sums: Derive<T, Sums>,
 }
 
 impl<T: Record> Layout<T> {

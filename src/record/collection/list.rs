@@ -97,18 +97,24 @@ pub(super) fn page<T: Record>(view: &View<'_>, layout: &Layout<T>, plan: &Plan, 
     }
 }
 
-/// Keys of the records that match, at most about `limit`, behind `after`; whether there may be more. A record with
-/// several entries in the range comes up several times.
+/// Keys of records that match, and where to go on.
+pub(super) struct Keys {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) resume: Option<Vec<u8>>,
+}
+
+/// Keys of the records that match, at most `limit`, behind `after`. A record with several entries in the range comes
+/// up several times.
 pub(super) fn keys<T: Record>(
     view: &View<'_>,
     layout: &Layout<T>,
     plan: &Plan,
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>)> {
+) -> Result<Keys> {
     let (places, more) = places(view, layout, plan, after, limit)?;
     let resume = places.last().filter(|_| more).map(|place| place.at.clone());
-    Ok((places.into_iter().map(|place| place.key).collect(), resume))
+    Ok(Keys { keys: places.into_iter().map(|place| place.key).collect(), resume })
 }
 
 fn places<T: Record>(

@@ -109,8 +109,9 @@ impl Operand {
         if !matches!(shape.trim_start_matches(OPTION), "str" | "bytes") || shape.starts_with("option option") {
             return Err(Error::invalid(format!("{field}: holds {shape}, only texts and bytes start with something")));
         }
-        // Without the two bytes that end a text; what is left ends in no half of an escaped byte.
-        bytes.truncate(bytes.len().saturating_sub(2));
+        // Without the two bytes that end a text; what is left ends in no half of an escaped byte. `None` has no end.
+        let start = bytes.len().checked_sub(2);
+        bytes.truncate(start.ok_or_else(|| Error::invalid(format!("{field}: nothing starts with None")))?);
         Ok(bytes)
     }
 }

@@ -69,16 +69,14 @@ pub(super) fn plan<T: Record>(query: &Query, layout: &Layout<T>) -> Result<(Plan
     {
         return Err(Error::invalid(format!("index: {} has no {name}", T::COLLECTION)));
     }
-    let mut best: Option<(bool, usize, &Arc<IndexRule<T>>, Serves, IndexPlace)> = None;
-    for rule in declared.indexes.iter().filter(|rule| query.index.as_ref().is_none_or(|name| rule.name == name)) {
-        let Some((place, building)) = layout.index_named(rule.name) else { continue };
-        let Some(serves) = serves(rule, query, &asked) else { continue };
-        let rank = (building, rule.parts.len());
-        if best.as_ref().is_none_or(|best| rank < (best.0, best.1)) {
-            best = Some((rank.0, rank.1, rule, serves, place));
-        }
-    }
-    let Some((building, _, rule, serves, place)) = best else { return Err(unserved::<T>(query, &asked)) };
+    let named = |rule: &&Arc<IndexRule<T>>| query.index.as_ref().is_none_or(|name| rule.name == name);
+    let served = declared.indexes.iter().filter(named).filter_map(|rule| {
+        let (place, building) = layout.index_named(rule.name)?;
+        Some((rule, serves(rule, query, &asked)?, place, building))
+    });
+    // The first of those that are equally good.
+    let best = served.min_by_key(|(rule, _, _, building)| (*building, rule.parts.len()));
+    let Some((rule, serves, place, building)) = best else { return Err(unserved::<T>(query, &asked)) };
     let range = parts_range(place.number, &range(rule, &serves, &asked));
     let source = Source::Index { place, forks: rule.is_list() };
     Ok((Plan { source, range, direction: direction(serves.descending) }, building))

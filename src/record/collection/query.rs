@@ -71,6 +71,11 @@ impl Query {
         Query { index: Some(name.into()), ..Self::default() }
     }
 
+    /// The same, answered by whichever index serves it.
+    pub fn any_index(self) -> Self {
+        Query { index: None, ..self }
+    }
+
     /// The field has this value. An integer of another type is compared by its value.
     pub fn eq(self, field: impl Into<String>, value: impl Ordered) -> Self {
         self.with(field, Comparison::Equal, &value)

@@ -35,7 +35,7 @@ use crate::error::{Error, Result};
 ///     }
 ///
 ///     fn schema() -> Schema<Self> {
-///         Schema::new().field("kind", |tag| tag.kind.clone()).index("by_kind", ["kind"])
+///         Schema::new().field("kind", |tag: &Tag| tag.kind.clone()).index("by_kind", ["kind"])
 ///     }
 /// }
 ///

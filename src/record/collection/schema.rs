@@ -31,10 +31,13 @@ pub(super) struct Field<T> {
     pub(super) value: FieldValue<T>,
 }
 
+type Write<T> = dyn Fn(&T, KeyWriter) -> KeyWriter + Send + Sync;
+type WriteEach<T> = dyn Fn(&T) -> Vec<Vec<u8>> + Send + Sync;
+
 /// How the value of a field gets into a key.
 pub(super) enum FieldValue<T> {
-    One(Arc<dyn Fn(&T, KeyWriter) -> KeyWriter + Send + Sync>),
-    Each(Arc<dyn Fn(&T) -> Vec<Vec<u8>> + Send + Sync>),
+    One(Arc<Write<T>>),
+    Each(Arc<WriteEach<T>>),
 }
 
 /// Whose clone needs no clone of a record.
