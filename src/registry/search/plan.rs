@@ -185,7 +185,8 @@ impl<'q> Asked<'q> {
         let mut offers = Vec::new();
         for (place, field, narrow) in &self.narrows {
             offers.extend(self.by_text::<R>(*place, field, narrow));
-            if matches!(field, Field::Name | Field::Model) {
+            // The one model is an offer of its own, below: narrower, and never of another model.
+            if *field == &Field::Name || (*field == &Field::Model && self.model.is_none()) {
                 offers.extend(by_key(*place, narrow));
             }
         }
