@@ -421,8 +421,8 @@ fn random_filters_select_and_order_as_the_oracle_does_with_an_index_and_without(
     let (outcome, seen) = run(64, Planted::Nothing);
     outcome.unwrap_or_else(|error| panic!("{error}"));
     assert!(seen.queries >= 1_500, "{seen:?}");
-    assert!(seen.with_rows * 4 >= seen.queries, "the filters must select something now and then: {seen:?}");
-    assert!(seen.by_index * 5 >= seen.queries && seen.by_index_with_rows >= 50, "indexes must be used: {seen:?}");
+    assert!(seen.with_rows * 6 >= seen.queries, "the filters must select something now and then: {seen:?}");
+    assert!(seen.by_index * 5 >= seen.queries && seen.by_index_with_rows >= 40, "indexes must be used: {seen:?}");
 }
 
 #[test]

@@ -89,10 +89,10 @@ impl<R: Searched> Strategy<R> {
     fn has_order(&self, order: &Order) -> bool {
         match (order, self.lead) {
             (Order::Key { .. }, Lead::Time) => false,
-            (Order::Key { .. }, _) => self.ranges.len() == 1 && self.prefix.is_some(),
+            (Order::Key { .. }, _) => self.ranges.len() <= 1 && self.prefix.is_some(),
             (Order::Fields(_), Lead::Time) => {
                 let own = order.only_field().and_then(R::by_time);
-                self.ranges.len() == 1 && own.is_some_and(|own| own.number == self.index.number)
+                self.ranges.len() <= 1 && own.is_some_and(|own| own.number == self.index.number)
             }
             (Order::Fields(_), _) => false,
         }
