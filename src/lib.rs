@@ -57,7 +57,7 @@ pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
 pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
 pub use record::{Entity, RecordStore, RepairProgress, RepairReport, Schema, Transaction, View};
-pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
+pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, SearchRequest, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]
