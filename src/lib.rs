@@ -61,7 +61,7 @@ pub use record::collection::{
 };
 pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
 pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
-pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
+pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, SearchRequest, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]
