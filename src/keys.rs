@@ -9,6 +9,7 @@
 //! counter          counter number u32 | group
 //! history          part tag u16 | parts
 //! records          part tag u16 | SHA-256, for what is kept under its hash; | a text, for what is kept under one
+//!                  collection escaped and terminated | key parts, for what hosts keep
 //! blob             value id u128 | piece u32, from 0
 //! meta             a name, escaped and terminated | parts
 //! ```
@@ -260,6 +261,18 @@ pub fn parse_named(key: &[u8]) -> Result<String> {
 #[must_use]
 pub fn pointer_moves(tag: u16, model: &str, incarnation: u32) -> Vec<u8> {
     history(tag, KeyWriter::new().str(model).u32(incarnation))
+}
+
+/// The key, in `records`, of a record of a host's collection.
+#[must_use]
+pub fn collected(collection: &str, key: &[u8]) -> Vec<u8> {
+    KeyWriter::new().str(collection).raw(key).finish()
+}
+
+/// What the stored keys of a collection have in common; its records' own keys follow.
+#[must_use]
+pub fn collection_prefix(collection: &str) -> Vec<u8> {
+    collected(collection, &[])
 }
 
 /// A key of `meta`: a name, then parts.
