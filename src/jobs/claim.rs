@@ -156,7 +156,7 @@ impl Jobs {
             if left.is_zero() {
                 return Ok(Vec::new());
             }
-            sleeper.sleep(self.shared.store.clock(), left);
+            sleeper.wait(self.shared.store.clock(), left);
             let leases = self.claim_with(request)?;
             if !leases.is_empty() {
                 return Ok(leases);
