@@ -41,11 +41,13 @@ pub(crate) struct Sleepers {
     first_lease: u64,
     /// The value of `first_lease` for which somebody went to look, so that the others need not.
     lease_looked_at: u64,
+    /// Somebody has to look, whatever the time: a lease was dropped.
+    look_now: bool,
 }
 
 impl Default for Sleepers {
     fn default() -> Self {
-        Sleepers { slots: BTreeMap::new(), last: 0, first_lease: u64::MAX, lease_looked_at: u64::MAX }
+        Sleepers { slots: BTreeMap::new(), last: 0, first_lease: u64::MAX, lease_looked_at: u64::MAX, look_now: false }
     }
 }
 
@@ -164,6 +166,14 @@ impl State {
         }
     }
 
+    /// Lets one sleeper look, or the next one that would sleep: a lease was dropped, and a look fails its attempt.
+    pub fn look_now(&mut self) {
+        self.sleepers.look_now = true;
+        if let Some((_, keeper)) = self.sleepers.keeper() {
+            keeper.wake();
+        }
+    }
+
     /// When the first job is due that somebody waits for and nobody is up for; `u64::MAX`: none is.
     fn next_due(&mut self) -> u64 {
         self.alarms().map(|(due, _)| due).min().unwrap_or(u64::MAX)
@@ -250,6 +260,9 @@ impl Sleeper {
                 break;
             }
             if keeps_watch {
+                if std::mem::take(&mut state.sleepers.look_now) {
+                    break;
+                }
                 let lease_in = state.sleepers.next_lease().saturating_sub(now_monotonic);
                 if lease_in == 0 {
                     state.sleepers.lease_looked_at = state.sleepers.first_lease;

@@ -18,7 +18,7 @@ impl Jobs {
     /// `LeaseLost`; `Invalid` for a `lease_ms` outside 1..=86,400,000.
     pub fn heartbeat(&self, token: &Token, lease_ms: Option<u64>) -> Result<bool> {
         let started = self.shared.store.clock().monotonic_ms();
-        let pair = self.shared.store.transact(self.durability, |txn| act::heartbeat(txn, token, lease_ms))?;
+        let pair = self.settled()?.transact(self.durability, |txn| act::heartbeat(txn, token, lease_ms))?;
         self.shared.deadlines.note(&pair, started);
         Ok(pair.head.cancel_requested)
     }
@@ -29,7 +29,7 @@ impl Jobs {
     /// `LeaseLost`; `Invalid` for a `percent` above 100 or a checkpoint above 64 KiB.
     pub fn progress(&self, token: &Token, percent: Option<u8>, checkpoint: Option<Json>) -> Result<()> {
         let noted = |txn: &mut Transaction<'_>| act::progress(txn, token, percent, checkpoint.as_ref());
-        self.shared.store.transact(self.durability, noted).map(|_| ())
+        self.settled()?.transact(self.durability, noted).map(|_| ())
     }
 
     /// Completes the job with its result.
@@ -96,7 +96,7 @@ impl Jobs {
     }
 
     pub(crate) fn finish(&self, token: &Token, finish: &Finish) -> Result<Job> {
-        let pair = self.shared.store.transact(self.durability, |txn| finish.apply(txn, token))?;
+        let pair = self.settled()?.transact(self.durability, |txn| finish.apply(txn, token))?;
         self.finished(token);
         Ok(pair.job())
     }
@@ -109,7 +109,7 @@ impl Jobs {
         finish: &Finish,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let value = self.shared.store.transact(self.durability, |txn| {
+        let value = self.settled()?.transact(self.durability, |txn| {
             fence(load(txn, token.job)?, token)?;
             let value = body(txn)?;
             finish.apply(txn, token)?;
@@ -119,7 +119,7 @@ impl Jobs {
         Ok(value)
     }
 
-    fn finished(&self, token: &Token) {
+    pub(crate) fn finished(&self, token: &Token) {
         self.shared.deadlines.forget(token.job, token.number);
     }
 }

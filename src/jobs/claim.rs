@@ -184,6 +184,7 @@ impl Jobs {
     /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The
     /// claim behind `finishing` is about to end in another way and stays.
     fn make_ready(&self, queues: &[String], finishing: Option<&Token>) -> Result<()> {
+        self.fail_dropped()?;
         self.take_back_past(finishing)?;
         for queue in queues.iter().collect::<BTreeSet<_>>() {
             self.promote_due(queue)?;

@@ -43,6 +43,7 @@ struct Watch {
     due: u64,
     /// When the attempt has run for its timeout.
     timeout: Option<u64>,
+    cancel_requested: bool,
 }
 
 /// A lease whose time is past.
@@ -53,6 +54,14 @@ pub(crate) struct Past {
     pub renewals: u64,
     /// The attempt's timeout is what ended it.
     pub timed_out: bool,
+}
+
+/// A claim that is not known to be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// When its lease runs out.
+    pub due: u64,
+    pub cancel_requested: bool,
 }
 
 impl Deadlines {
@@ -92,7 +101,9 @@ impl Deadlines {
                 table.by_time.remove(&(known.due, job));
             }
             table.by_time.insert((due, job));
-            table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout });
+            let asked = known.is_some_and(|known| known.claim == claim && known.cancel_requested);
+            let cancel_requested = asked || pair.head.cancel_requested;
+            table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout, cancel_requested });
         });
     }
 
@@ -125,9 +136,19 @@ impl Deadlines {
         self.table.lock().by_job.contains_key(&job)
     }
 
-    /// When the lease on `job` runs out.
-    pub fn due(&self, job: JobId) -> Option<u64> {
-        self.table.lock().by_job.get(&job).map(|watch| watch.due)
+    /// The claim behind `token`, while it is not known to be over.
+    pub fn held(&self, token: &Token) -> Option<Held> {
+        let table = self.table.lock();
+        let watch = table.by_job.get(&token.job).filter(|watch| watch.claim == token.number)?;
+        Some(Held { due: watch.due, cancel_requested: watch.cancel_requested })
+    }
+
+    /// Notes that whoever holds `claim` of `job` was asked to stop.
+    pub fn ask_to_stop(&self, job: JobId, claim: u64) {
+        let mut table = self.table.lock();
+        if let Some(watch) = table.by_job.get_mut(&job).filter(|watch| watch.claim == claim) {
+            watch.cancel_requested = true;
+        }
     }
 }
 

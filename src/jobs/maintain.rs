@@ -71,6 +71,7 @@ impl Jobs {
     /// # Errors
     /// Those of the store.
     pub fn maintain(&self) -> Result<Maintained> {
+        self.fail_dropped()?;
         // What claims passed over because it could not be read may have been repaired.
         self.shared.lines.lock().forget_idle();
         self.adopt_unknown_leases()?;

@@ -6,6 +6,7 @@
 //!   machine    transition (drawn there, pure) ──> apply (the one door to the store)
 //!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
+//!              dropped (leases that nobody finished)
 //!   in memory  lines (one line a queue: window · floor; told by the engine as note) ──> pick, bell · deadlines
 //!   recovery   the startup sweep, by the same functions
 //! ```
@@ -32,6 +33,7 @@ mod bell;
 mod by_token;
 mod claim;
 mod deadlines;
+mod dropped;
 mod enqueue;
 mod floor;
 mod job;
@@ -47,6 +49,7 @@ mod pick;
 mod prune;
 mod read;
 pub mod recovery;
+mod repair;
 mod schema;
 mod state;
 mod token;
@@ -64,7 +67,7 @@ use std::sync::Arc;
 use crate::config::Durability;
 use crate::engine::{Epoch, Observer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordStore, View, scrub};
+use crate::record::RecordStore;
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
 pub use bell::Ready;
@@ -79,6 +82,8 @@ pub use new_job::{
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
 pub use read::{JobFilter, JobPage};
+pub use repair::verify;
+pub(crate) use repair::{claim, repair};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;
@@ -110,6 +115,7 @@ struct Shared {
     epoch: Epoch,
     lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
+    dropped: dropped::Dropped,
 }
 
 impl Jobs {
@@ -121,7 +127,7 @@ impl Jobs {
         let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
         store.engine().observe(Arc::downgrade(&observer));
         let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
-        let shared = Shared { store, epoch, lines, deadlines };
+        let shared = Shared { store, epoch, lines, deadlines, dropped: dropped::Dropped::default() };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 
@@ -145,7 +151,7 @@ impl Jobs {
     pub fn enqueue(&self, job: NewJob) -> Result<Enqueued> {
         job.check()?;
         let job = [job];
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
         enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
     }
 
@@ -155,7 +161,7 @@ impl Jobs {
     /// As [`Jobs::enqueue`]; `Invalid` for an empty or too long list, or one beyond the engine's limits.
     pub fn enqueue_batch(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         enqueue::check_batch(jobs)?;
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
         let enqueued = enqueued.map_err(|error| match error.kind() {
             // Each job was found good, so what is beyond a limit is the list.
             ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
@@ -170,9 +176,16 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a completed or discarded job.
     pub fn cancel(&self, id: JobId) -> Result<Job> {
-        let now = self.shared.store.clock().monotonic_ms();
+        let store = self.settled()?;
+        let now = store.clock().monotonic_ms();
         let past = self.shared.deadlines.past_of(id, now).map(|past| (past.claim, past.renewals));
-        self.shared.store.transact(self.durability, |txn| act::cancel(txn, id, past)).map(|pair| pair.job())
+        let pair = store.transact(self.durability, |txn| act::cancel(txn, id, past))?;
+        if pair.head.lease.is_some() {
+            self.shared.deadlines.ask_to_stop(id, pair.head.claims);
+        } else {
+            self.shared.deadlines.forget(id, pair.head.claims);
+        }
+        Ok(pair.job())
     }
 
     /// Brings a finished job back: available at once, attempts and crashes counted from 0.
@@ -180,15 +193,7 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
     pub fn retry(&self, id: JobId) -> Result<Job> {
-        let pair = self.shared.store.transact(self.durability, |txn| act::retry(txn, id))?;
+        let pair = self.settled()?.transact(self.durability, |txn| act::retry(txn, id))?;
         Ok(pair.job())
     }
-}
-
-/// Checks every job with its index entries and counters.
-///
-/// # Errors
-/// As [`scrub::verify`].
-pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
-    scrub::verify::<pair::Pair>(view, report)
 }

@@ -19,6 +19,7 @@ use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread}
 use crate::clock::Ids;
 use crate::config::Config;
 use crate::engine::{Cursor, Epoch, KvStore, Observers};
+pub(super) use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Enough for a batch of the largest size and a sync of minutes.
@@ -306,13 +307,4 @@ impl Core {
 
 fn read_only() -> Error {
     Error::unsupported("the folder was opened for reading only; open it for writing to change it")
-}
-
-/// The message of a caught panic.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
