@@ -59,6 +59,8 @@ mod window;
 
 #[cfg(test)]
 mod lean_tests;
+#[cfg(test)]
+mod window_tests;
 
 use std::sync::Arc;
 

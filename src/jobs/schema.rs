@@ -4,7 +4,7 @@
 //! index     parts                               a job is in it while
 //! ready     queue, priority, run_at, sequence   available
 //! due       queue, run_at, sequence             scheduled, retryable
-//! lease     epoch number, expires_at            executing
+//! lease     epoch number                        executing
 //! state     queue, state, sequence, kind        it exists
 //! order     sequence, kind                      it exists
 //! finished  queue, retention_ms, finished_at    completed, discarded, cancelled
@@ -82,7 +82,8 @@ fn due(pair: &Pair, entries: &mut Entries) {
 
 fn lease(pair: &Pair, entries: &mut Entries) {
     if let Some(lease) = &pair.head.lease {
-        entries.push(KeyWriter::new().u64(lease.epoch.number).u64(lease.expires_at));
+        // Not when it expires: a heartbeat then writes the head alone.
+        entries.push(KeyWriter::new().u64(lease.epoch.number));
     }
 }
 
