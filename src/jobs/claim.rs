@@ -54,6 +54,8 @@ pub struct ClaimRequest {
     worker: String,
     limit: usize,
     lease_ms: Option<u64>,
+    /// Passes over jobs that have crashed before.
+    pub(crate) fresh_only: bool,
 }
 
 impl ClaimRequest {
@@ -61,7 +63,7 @@ impl ClaimRequest {
     #[must_use]
     pub fn new<S: Into<String>>(queues: impl IntoIterator<Item = S>) -> Self {
         let queues = queues.into_iter().map(Into::into).collect();
-        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None }
+        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None, fresh_only: false }
     }
 
     /// Who claims; shown on the job.
@@ -124,9 +126,23 @@ impl Jobs {
         if wait_ms > WAIT_MS_MAX {
             return Err(Error::invalid(format!("wait_ms: 0..={WAIT_MS_MAX}, got {wait_ms}")));
         }
+        self.claim_wait_unless(request, wait_ms, &|| false)
+    }
+
+    /// As [`Jobs::claim_wait`], and answers none as soon as `gives_up`: asked before each look, and whoever changes its
+    /// answer rings the bell.
+    pub(crate) fn claim_wait_unless(
+        &self,
+        request: &ClaimRequest,
+        wait_ms: u64,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<Vec<Lease>> {
         let waited = Stopwatch::start();
         loop {
             let seen = self.shared.bell.rings();
+            if gives_up() {
+                return Ok(Vec::new());
+            }
             let leases = self.claim_with(request)?;
             let left = Duration::from_millis(wait_ms).saturating_sub(waited.elapsed());
             if !leases.is_empty() || left.is_zero() {
@@ -265,6 +281,7 @@ fn claim_available(
             break;
         }
         let pair = match load(txn, *id) {
+            Ok(Some(pair)) if request.fresh_only && pair.head.crash_count > 0 => continue,
             Ok(Some(pair)) if pair.head.state == State::Available => pair,
             Ok(_) => continue,
             Err(error) if error.kind() == ErrorKind::Corrupt => continue,

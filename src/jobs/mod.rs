@@ -8,6 +8,7 @@
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
 //!              dropped (leases that nobody finished)
 //!   recovery   the startup sweep, by the same functions
+//!   pool       threads that claim and run a host's handlers; drain, the same on one thread for tests
 //! ```
 //!
 //! It promises:
@@ -19,7 +20,7 @@
 //! - A claim costs the same whatever has finished before: only available jobs are in the ready index.
 //! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
 //!
-//! It refuses to block: no thread of its own; due jobs are promoted and expired leases taken back inside claims and by
+//! It refuses to block: no thread of its own (a [`WorkerPool`] has some, and nothing depends on one); due jobs are promoted and expired leases taken back inside claims and by
 //! [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
 
@@ -38,6 +39,7 @@ mod maintain;
 mod new_job;
 mod pair;
 mod pause;
+mod pool;
 mod prune;
 mod read;
 pub mod recovery;
@@ -67,6 +69,7 @@ pub use new_job::{
     BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
+pub use pool::{Done, HandlerError, Handlers, PoolBuilder, PoolStats, Run, Shutdown, Tally, WorkerPool};
 pub use read::{JobFilter, JobPage};
 pub use state::{Reason, State};
 pub use token::Token;
