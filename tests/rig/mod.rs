@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ml_persistence::engine::Engine;
 use ml_persistence::engine::local::LocalEngine;
 use ml_persistence::engine::local::sim::SimDisk;
-use ml_persistence::engine::memory::{MemoryOpener, MemoryStore};
+use ml_persistence::engine::memory::MemoryOpener;
 use ml_persistence::jobs::{
     self, Attempt, Counts, JobFilter, NewJob, Outcome, Reason, State, recovery, recovery::SweepReport,
 };
@@ -22,7 +22,6 @@ use ml_persistence::{
 /// A queue that can be closed, crashed and opened again.
 pub struct Rig {
     disk: SimDisk,
-    data: Arc<MemoryStore>,
     pub clock: ManualClock,
     ids: Arc<Ids>,
     open: Option<(RecordStore, Jobs)>,
@@ -33,7 +32,6 @@ impl Rig {
     pub fn new() -> Self {
         let mut rig = Rig {
             disk: SimDisk::new(),
-            data: Arc::new(MemoryStore::new()),
             clock: ManualClock::at(1_000_000),
             ids: Arc::new(Ids::seeded(7)),
             open: None,
@@ -47,7 +45,7 @@ impl Rig {
         let mut config = Config::new().unwrap();
         config.clock = Arc::new(self.clock.clone());
         config.ids = Arc::clone(&self.ids);
-        let opener = MemoryOpener::shared(Arc::clone(&self.data));
+        let opener = MemoryOpener::in_folder(Arc::new(self.disk.clone()));
         let (engine, _) = LocalEngine::open(Arc::new(self.disk.clone()), Path::new("/data"), &opener, &config).unwrap();
         let epoch = engine.epoch();
         self.ids.enter_epoch(epoch.number);
