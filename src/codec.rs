@@ -184,7 +184,9 @@ pub fn check(part: Part, key: &[u8], bytes: &[u8]) -> Result<()> {
     }
     let place = format!("{} `{}`", part.tree.name(), key.escape_ascii());
     let found = format!("found tag {} version {}", envelope.tag, envelope.version);
-    Err(Error::corrupt(format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version)))
+    let message = format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version);
+    // What a newer build wrote is not damaged: repair must leave it where it is.
+    Err(if envelope.tag == part.tag { Error::unsupported(message) } else { Error::corrupt(message) })
 }
 
 /// The checksum that a head keeps of the whole envelope.

@@ -14,10 +14,12 @@
 
 mod builder;
 mod open;
+mod repair;
 mod stats;
 mod verify;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,8 +30,9 @@ use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
 use crate::jobs::{Jobs, JobsOptions, recovery};
 use crate::kv::{Kv, Namespace};
+use crate::record::quarantine::{self, QuarantinePage, QuarantinedValue};
 use crate::record::scrub::Report;
-use crate::record::{self, RecordStore, Transaction};
+use crate::record::{self, RecordStore, RepairProgress, RepairReport, Transaction};
 use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
@@ -210,6 +213,59 @@ impl MlPersistence {
     /// `Closed`; `Corrupt` when the store can't be read at all.
     pub fn verify(&self) -> Result<Report> {
         verify::verify(&self.0.records)
+    }
+
+    /// Puts right what [`verify`](Self::verify) finds wrong: rebuilds index entries, counters and references from the
+    /// records, and moves what can't be read into [`quarantine`](Self::quarantine), byte for byte. Readers and writers
+    /// go on meanwhile. Interrupted anywhere, it has done some, and a repetition does the rest.
+    ///
+    /// # Errors
+    /// `Conflict` when another repair was begun meanwhile; `Closed`; `Full`; `Corrupt` when the store can't be read at
+    /// all.
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// # let db = ml_persistence::MlPersistence::in_memory().open()?;
+    /// let report = db.repair()?;
+    /// assert!(report.is_clean() && db.verify()?.violations.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn repair(&self) -> Result<RepairReport> {
+        self.repair_with(|_| ControlFlow::Continue(()))
+    }
+
+    /// [`repair`](Self::repair), telling how far it is after each page; `Break` stops it, and what was mended stays so.
+    /// The callback does not call the store.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn repair_with(&self, mut watch: impl FnMut(&RepairProgress) -> ControlFlow<()>) -> Result<RepairReport> {
+        repair::repair(&self.0.records, &mut watch)
+    }
+
+    /// Up to `limit` (1..=10,000) values that repair has set aside, behind the one that `after` names.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit out of bounds or an `after` that is no id; `Closed`; `Corrupt`.
+    pub fn quarantine(&self, after: Option<&str>, limit: usize) -> Result<QuarantinePage> {
+        self.0.records.read(|view| quarantine::list(view, after, limit))
+    }
+
+    /// A value in quarantine with its bytes as they were found; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// `Invalid` for what can be no id; `Closed`; `Corrupt` when it can't be read any more.
+    pub fn quarantined(&self, id: &str) -> Result<Option<QuarantinedValue>> {
+        self.0.records.read(|view| quarantine::fetch(view, id))
+    }
+
+    /// Removes a value from quarantine for good; answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// `Invalid` for what can be no id; whatever a commit can answer.
+    pub fn discard_quarantined(&self, id: &str) -> Result<bool> {
+        quarantine::discard(&self.0.records, id)
     }
 
     /// A digest of the whole logical state: equal wherever the same data is held, whatever the engine.

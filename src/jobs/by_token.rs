@@ -5,7 +5,6 @@
 
 use super::act::{self, Finish};
 use super::apply::load;
-use super::pair::Pair;
 use super::transition::fence;
 use super::{Job, Jobs, Token};
 use crate::error::Result;
@@ -98,7 +97,7 @@ impl Jobs {
 
     pub(crate) fn finish(&self, token: &Token, finish: &Finish) -> Result<Job> {
         let pair = self.settled()?.transact(self.durability, |txn| finish.apply(txn, token))?;
-        self.finished(token, &pair);
+        self.finished(token);
         Ok(pair.job())
     }
 
@@ -110,19 +109,17 @@ impl Jobs {
         finish: &Finish,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (value, pair) = self.settled()?.transact(self.durability, |txn| {
+        let value = self.settled()?.transact(self.durability, |txn| {
             fence(load(txn, token.job)?, token)?;
             let value = body(txn)?;
-            Ok((value, finish.apply(txn, token)?))
+            finish.apply(txn, token)?;
+            Ok(value)
         })?;
-        self.finished(token, &pair);
+        self.finished(token);
         Ok(value)
     }
 
-    pub(crate) fn finished(&self, token: &Token, pair: &Pair) {
+    pub(crate) fn finished(&self, token: &Token) {
         self.shared.deadlines.forget(token.job, token.number);
-        if !pair.head.state.is_terminal() {
-            self.shared.bell.ring();
-        }
     }
 }

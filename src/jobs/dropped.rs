@@ -1,8 +1,8 @@
 //! Leases that were dropped unfinished, on their way to be failed.
 //!
 //! ```text
-//!   drop(lease) ──> note: token, reason, time ──>  the next call of the queue ──> one buffered commit: Fail
-//!        never waits, never panics                 (or a claimer that waits: a note rings the bell)
+//!   drop(lease) ──> note: token, reason, time ──> the next call of the queue ──> one buffered commit: Fail
+//!        never waits, never panics                (or a claimer that waits: a note wakes it)
 //! ```
 //!
 //! A lease may be dropped anywhere: while unwinding, under a caller's lock, inside a transaction's body. So a drop
@@ -69,7 +69,7 @@ impl Jobs {
     pub(crate) fn note_dropped(&self, token: Token, reason: Reason, error: Option<&str>) {
         let dropped_at = self.shared.store.clock().now_ms();
         self.shared.dropped.leave(Note { token, reason, error: error.map(cut_error), dropped_at });
-        self.shared.bell.ring();
+        self.shared.lines.lock().look_now();
     }
 
     /// Fails the attempt of every lease that was dropped before this call. What fails stays noted.
@@ -85,7 +85,7 @@ impl Jobs {
                     let (reason, error) = (note.reason, note.error.clone());
                     let finish = Finish::Fail { reason, error, retry_in_ms: None };
                     match finish.apply_at(txn, &note.token, note.dropped_at) {
-                        Ok(pair) => ended.push((note.token, pair)),
+                        Ok(_) => ended.push(note.token),
                         // Over in another way; or unreadable, which verify reports and upkeep passes over.
                         Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Corrupt) => {}
                         Err(error) => return Err(error),
@@ -94,8 +94,8 @@ impl Jobs {
                 Ok(ended)
             })?;
             self.shared.dropped.strike(&notes);
-            for (token, pair) in &ended {
-                self.finished(token, pair);
+            for token in &ended {
+                self.finished(token);
             }
         }
     }

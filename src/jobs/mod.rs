@@ -7,6 +7,7 @@
 //!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
 //!              dropped (leases that nobody finished)
+//!   in memory  lines (one line a queue: window · floor; told by the engine as note) ──> pick, bell · deadlines
 //!   recovery   the startup sweep, by the same functions
 //!   pool       threads that claim and run a host's handlers; drain, the same on one thread for tests
 //! ```
@@ -17,11 +18,14 @@
 //! - Fencing: a heartbeat or a finish with a token that is not the job's current one changes nothing (`LeaseLost`).
 //! - Order per queue: priority (0 first), then `run_at`, then enqueue order; the same after a restart. There is no
 //!   aging: while jobs of a more urgent priority keep coming, less urgent ones wait.
-//! - A claim costs the same whatever has finished before: only available jobs are in the ready index.
+//! - A claim costs the same whatever has finished before and however long the line is: only available jobs are in the
+//!   ready index, and a bounded window of it in memory is read on where it ended, never again from its start.
+//! - A job that becomes ready wakes one waiting claimer, whichever way it became so.
 //! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
 //!
-//! It refuses to block: no thread of its own (a [`WorkerPool`] has some, and nothing depends on one); due jobs are promoted and expired leases taken back inside claims and by
-//! [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
+//! It refuses to block: no thread of its own (a [`WorkerPool`] has some, and nothing depends on one); due jobs are
+//! promoted, expired leases taken back and old jobs pruned inside claims and by [`Jobs::maintain`]. Limits: the claims
+//! of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
 
 mod act;
@@ -33,21 +37,28 @@ mod claim;
 mod deadlines;
 mod dropped;
 mod enqueue;
+mod floor;
 mod job;
 mod lease;
+mod line;
+mod lines;
 mod maintain;
 mod new_job;
+mod note;
 mod pair;
 mod pause;
+mod pick;
 mod pool;
 mod prune;
 mod read;
 pub mod recovery;
+mod repair;
 mod schema;
 mod state;
 mod token;
 mod transition;
 mod txn;
+mod window;
 
 #[cfg(test)]
 mod lean_tests;
@@ -55,15 +66,17 @@ mod lean_tests;
 use std::sync::Arc;
 
 use crate::config::Durability;
-use crate::engine::Epoch;
+use crate::engine::{Epoch, Observer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordStore, View, scrub};
+use crate::record::RecordStore;
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
+pub use bell::Ready;
 pub use claim::ClaimRequest;
 pub use enqueue::{Enqueued, Outcome};
 pub use job::{Attempt, Attempts, Counts, Job, JobId};
 pub use lease::Lease;
+pub use lines::Memory;
 pub use maintain::Maintained;
 pub use new_job::{
     BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
@@ -71,6 +84,8 @@ pub use new_job::{
 };
 pub use pool::{Done, HandlerError, Handlers, PoolBuilder, PoolStats, Run, Shutdown, Tally, WorkerPool};
 pub use read::{JobFilter, JobPage};
+pub use repair::verify;
+pub(crate) use repair::{claim, repair};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;
@@ -100,10 +115,9 @@ pub struct Jobs {
 struct Shared {
     store: RecordStore,
     epoch: Epoch,
+    lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
-    reserved: claim::Reserved,
-    bell: bell::Bell,
 }
 
 impl Jobs {
@@ -111,14 +125,11 @@ impl Jobs {
     #[must_use]
     pub fn new(store: RecordStore, options: JobsOptions) -> Self {
         let epoch = store.engine().epoch();
-        let shared = Shared {
-            store,
-            epoch,
-            deadlines: deadlines::Deadlines::default(),
-            dropped: dropped::Dropped::default(),
-            reserved: claim::Reserved::default(),
-            bell: bell::Bell::default(),
-        };
+        let lines = Arc::new(lines::Lines::default());
+        let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
+        store.engine().observe(Arc::downgrade(&observer));
+        let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
+        let shared = Shared { store, epoch, lines, deadlines, dropped: dropped::Dropped::default() };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 
@@ -126,6 +137,13 @@ impl Jobs {
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
         Jobs { shared: Arc::clone(&self.shared), durability }
+    }
+
+    /// What the queue keeps in memory, below 16 MiB whatever the backlog and however many queues there are. Beside it
+    /// each executing job takes about 200 bytes.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.shared.lines.memory()
     }
 
     /// Enqueues a job.
@@ -136,7 +154,6 @@ impl Jobs {
         job.check()?;
         let job = [job];
         let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
-        self.shared.bell.ring();
         enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
     }
 
@@ -152,7 +169,6 @@ impl Jobs {
             ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
             _ => error,
         })?;
-        self.shared.bell.ring();
         Ok(enqueued)
     }
 
@@ -180,15 +196,6 @@ impl Jobs {
     /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
     pub fn retry(&self, id: JobId) -> Result<Job> {
         let pair = self.settled()?.transact(self.durability, |txn| act::retry(txn, id))?;
-        self.shared.bell.ring();
         Ok(pair.job())
     }
-}
-
-/// Checks every job with its index entries and counters.
-///
-/// # Errors
-/// As [`scrub::verify`].
-pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
-    scrub::verify::<pair::Pair>(view, report)
 }

@@ -10,7 +10,7 @@ use crate::record::Transaction;
 
 /// The job queue inside a transaction.
 ///
-/// A claimer that waits sees what is enqueued here within 100 ms of the commit.
+/// What is enqueued here wakes waiting claimers when it is committed.
 pub struct JobsTxn<'a, 't> {
     txn: &'a mut Transaction<'t>,
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::catalog::STAGED;
+use super::scrub::Report;
 use super::store::RecordStore;
 use super::txn::Transaction;
 use super::value::{Cut, PIECES_AT_ONCE, PartWriter};
@@ -163,6 +164,11 @@ impl View<'_> {
         for_each_staged(self.reader(), |_, _| count += 1)?;
         Ok(count)
     }
+}
+
+/// Claims the marks of staged values.
+pub(super) fn claim(report: &mut Report) {
+    report.claim(STAGED.tree, &keys::meta(MARK, KeyWriter::new()));
 }
 
 fn mark(value_id: u128) -> Vec<u8> {

@@ -8,6 +8,7 @@ use crate::config::Durability;
 use crate::engine::{Committed, Engine, TxnOptions};
 use crate::error::{Error, Result};
 
+use super::collection::{Checked, OpenedCollections};
 use super::txn::Transaction;
 use super::view::View;
 
@@ -17,6 +18,7 @@ pub struct RecordStore {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     ids: Arc<Ids>,
+    opened: OpenedCollections,
 }
 
 impl fmt::Debug for RecordStore {
@@ -29,7 +31,7 @@ impl RecordStore {
     /// A handle on `engine`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, ids: Arc<Ids>) -> Self {
-        RecordStore { engine, clock, ids }
+        RecordStore { engine, clock, ids, opened: OpenedCollections::default() }
     }
 
     /// The engine underneath.
@@ -48,6 +50,15 @@ impl RecordStore {
     #[must_use]
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// The collections that this process has opened, by name: what verify and repair know of hosts' records.
+    pub(crate) fn collections(&self) -> Vec<Arc<dyn Checked>> {
+        self.opened.snapshot().values().cloned().collect()
+    }
+
+    pub(super) fn opened(&self) -> &OpenedCollections {
+        &self.opened
     }
 
     /// Runs `body` and commits what it wrote, all of it or nothing. The body may run more than once, so it does

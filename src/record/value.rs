@@ -46,7 +46,7 @@ impl<'a> PartReader<'a> {
     /// # Errors
     /// `Corrupt` for damage, a missing piece included; `Unsupported` for a newer format.
     pub fn get<T: DeserializeOwned>(&mut self, part: Part, key: &[u8]) -> Result<Option<T>> {
-        match self.fetch(part.tree, key)? {
+        match self.stored(part.tree, key)? {
             None => Ok(None),
             Some(stored) => self.open(part, key, &stored).map(Some),
         }
@@ -80,7 +80,8 @@ impl<'a> PartReader<'a> {
         }
     }
 
-    fn fetch(&mut self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
+    /// What stands at this place, unopened.
+    pub(super) fn stored(&mut self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
         match &mut self.0 {
             Source::Txn(txn) => txn.get(tree, key),
             Source::View(reader) => reader.get(tree, key),

@@ -20,6 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::artifact::Artifact;
 use super::entries;
 use super::property::Property;
+use super::search::{
+    MODEL_CREATED, MODEL_TAGS, MODEL_UPDATED, VERSION_CREATED, VERSION_RUNS, VERSION_STAGES_OF_ALL, VERSION_TAGS,
+    VERSION_UPDATED,
+};
 use crate::error::Result;
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
@@ -187,7 +191,7 @@ pub(crate) static MODELS: Schema<ModelRecord> = Schema {
     name: "model",
     primary: catalog::MODEL,
     owns: |_| true,
-    indexes: &[MODEL_NAMES, MODEL_EXTERNAL_IDS],
+    indexes: &[MODEL_NAMES, MODEL_EXTERNAL_IDS, MODEL_CREATED, MODEL_UPDATED, MODEL_TAGS],
     counters: &[MODEL_STATES],
 };
 
@@ -196,7 +200,18 @@ pub(crate) static VERSIONS: Schema<VersionRecord> = Schema {
     name: "version",
     primary: catalog::VERSION,
     owns: |_| true,
-    indexes: &[VERSION_NUMBERS, VERSION_LIVE, VERSION_STAGES, VERSION_EXTERNAL_IDS, VERSION_LABELS],
+    indexes: &[
+        VERSION_NUMBERS,
+        VERSION_LIVE,
+        VERSION_STAGES,
+        VERSION_EXTERNAL_IDS,
+        VERSION_LABELS,
+        VERSION_CREATED,
+        VERSION_UPDATED,
+        VERSION_TAGS,
+        VERSION_STAGES_OF_ALL,
+        VERSION_RUNS,
+    ],
     counters: &[VERSION_STATES, MODEL_VERSIONS],
 };
 

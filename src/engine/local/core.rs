@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::applier::ApplierSignal;
+use super::batch::PerTree;
 use super::disk::LockGuard;
 use super::feed::Feed;
 use super::journal::{Journal, Spares};
@@ -17,7 +18,7 @@ use super::segment::Identity;
 use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread};
 use crate::clock::Ids;
 use crate::config::Config;
-use crate::engine::{Cursor, Epoch, KvStore};
+use crate::engine::{Cursor, Epoch, KvStore, Observers};
 pub(super) use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -60,6 +61,7 @@ pub(super) struct Core {
     pub(super) applying: AtomicU64,
     pub(super) counts: Counts,
     pub(super) feed: Feed,
+    pub(super) observers: Observers,
 
     /// A bug planted by a test that proves that the tests would notice.
     #[cfg(test)]
@@ -174,6 +176,7 @@ impl Core {
             applying: AtomicU64::new(0),
             counts: Counts::default(),
             feed: Feed::default(),
+            observers: Observers::default(),
             #[cfg(test)]
             sabotage: Mutex::new(None),
             writable: parts.journal.is_some(),
@@ -216,6 +219,22 @@ impl Core {
         self.applier.wake();
         self.applier.look_again();
         self.admission.wake_all();
+    }
+
+    /// Tells the observers of writes that have just become visible. A panic in one of them closes the engine.
+    pub(super) fn tell<T>(&self, sequence: u64, writes: &PerTree<T>, state: impl Fn(&T) -> Option<bool>) {
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            self.observers.tell(self.cursor_at(sequence), |tree, range, hit| {
+                for (key, write) in writes.tree(tree).range::<[u8], _>(range.bounds()) {
+                    if let Some(present) = state(write) {
+                        hit(key, present);
+                    }
+                }
+            });
+        }));
+        if let Err(panic) = told {
+            self.close_with(Error::internal(format!("an observer panicked: {}", panic_text(&*panic))));
+        }
     }
 
     /// Marks the engine closed by its caller.

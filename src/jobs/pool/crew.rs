@@ -79,7 +79,7 @@ impl Crew {
     pub fn stop(&self) {
         self.stopping.raise();
         self.gate.wake();
-        self.jobs.shared.bell.ring();
+        self.jobs.shared.lines.lock().call_all();
     }
 
     pub fn running(&self) -> Vec<Token> {
@@ -146,7 +146,7 @@ impl Crew {
 
     /// Claims a suspect and works on it while nobody else of the pool runs.
     fn work_alone(&self, queue: &str, request: &ClaimRequest) -> Result<Next> {
-        let ring = || self.jobs.shared.bell.ring();
+        let ring = || self.jobs.shared.lines.lock().call_all();
         let Some(alone) = self.gate.enter_alone(&self.stopping, ring) else { return Ok(Next::End) };
         // Another worker may have been quicker, and the next in line need not be alone.
         if !self.jobs.suspect_is_next(queue)? {

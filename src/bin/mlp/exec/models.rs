@@ -1,7 +1,7 @@
 //! `model.*`: models of the registry.
 
-use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, PageRequest, Property, RegistryTxn};
-use ml_persistence::{Error, Result};
+use ml_persistence::Result;
+use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, Property, RegistryTxn, SearchRequest};
 
 use super::session::{Answer, Request, json};
 use crate::fields::Fields;
@@ -92,24 +92,22 @@ pub fn summary(request: &Request<'_>) -> Answer {
 }
 
 pub fn list(request: &Request<'_>) -> Answer {
-    json(&request.session.db.registry().list_models(&page(request.fields)?)?)
+    json(&request.session.db.registry().search_models(&search(request.fields)?)?)
 }
 
-/// Which page of a listing; searching and sorting are a later build's.
-pub fn page(fields: &Fields<'_>) -> Result<PageRequest> {
-    for name in ["filter", "order_by"] {
-        if fields.raw(name).is_some_and(|raw| raw.get() != "null") {
-            return Err(Error::unsupported(format!("{name}: not in this build yet")));
-        }
+/// What to search for, and which page of it.
+pub fn search(fields: &Fields<'_>) -> Result<SearchRequest> {
+    let mut search = SearchRequest::new().page_size(super::page_limit(fields, "page_size")?);
+    if let Some(filter) = fields.text_opt("filter")? {
+        search = search.filter(filter);
     }
-    if fields.flag_opt("explain")? == Some(true) {
-        return Err(Error::unsupported("explain: not in this build yet"));
+    for term in fields.texts_opt("order_by")?.unwrap_or_default() {
+        search = search.order_by(term);
     }
-    let page = PageRequest::new().size(super::page_limit(fields, "page_size")?);
-    Ok(match fields.text_opt("page_token")? {
-        Some(token) => page.token(token),
-        None => page,
-    })
+    if let Some(token) = fields.text_opt("page_token")? {
+        search = search.page_token(token);
+    }
+    Ok(search.explain(fields.flag_opt("explain")?.unwrap_or(false)))
 }
 
 /// The model that an operation answers.

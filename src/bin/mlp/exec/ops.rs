@@ -112,6 +112,7 @@ const OPS: &[Op] = &[
     op("queue.resume", &["queue"], jobs::resume),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
+    op("store.repair", &[], store::repair),
     op("store.sync", &[], store::sync),
     op("store.cursor", &[], store::cursor),
     op("store.stats", &[], store::stats),
@@ -128,7 +129,6 @@ const LATER: &[&str] = &[
     "snapshot.export",
     "snapshot.import",
     "snapshot.inspect",
-    "store.repair",
     "store.changes",
 ];
 

@@ -3,7 +3,7 @@
 use ml_persistence::Result;
 use ml_persistence::registry::{ArtifactContent, NewVersion, Version, VersionRef, VersionUpdate};
 
-use super::models::{change, commit, model, page, properties, revision};
+use super::models::{change, commit, model, properties, revision, search};
 use super::session::{Answer, Request, json, null};
 use crate::fields::Fields;
 
@@ -81,12 +81,12 @@ pub fn get(request: &Request<'_>) -> Answer {
 }
 
 pub fn list(request: &Request<'_>) -> Answer {
-    let (fields, registry) = (request.fields, request.session.db.registry());
-    let page = page(fields)?;
-    match fields.text_opt("model")? {
-        Some(model) => json(&registry.list_versions(&model, &page)?),
-        None => json(&registry.list_all_versions(&page)?),
+    let fields = request.fields;
+    let mut search = search(fields)?;
+    if let Some(model) = fields.text_opt("model")? {
+        search = search.in_model(model);
     }
+    json(&request.session.db.registry().search_versions(&search)?)
 }
 
 pub fn update(request: &Request<'_>) -> Answer {
