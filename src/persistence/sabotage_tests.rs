@@ -315,13 +315,13 @@ fn sabotages() -> Vec<Sabotage> {
         Sabotage {
             name: "flipped byte: version",
             plant: |r| r.flip(Tree::ModelVersions, b"spam@v3"),
-            kinds: &[Unreadable, CounterWrong],
+            kinds: &[Unreadable],
             twin: Twin::Deleted(|db| db.registry().delete_version("spam", 3, &by_repair()).unwrap()),
         },
         Sabotage {
             name: "lost row: version",
             plant: |r| r.put(Tree::ModelVersions, b"spam@v3", None),
-            kinds: &[EntryUnexpected, CounterWrong, ReferenceBroken],
+            kinds: &[EntryUnexpected, ReferenceBroken],
             twin: Twin::Deleted(|db| db.registry().delete_version("spam", 3, &by_repair()).unwrap()),
         },
         Sabotage {
@@ -331,13 +331,13 @@ fn sabotages() -> Vec<Sabotage> {
                 let head = codec::read_head(Tree::ModelVersions, b"eggs@v1", &stored).unwrap().unwrap();
                 r.put(Tree::Blob, &keys::blob(head.value_id, 1), None);
             },
-            kinds: &[Unreadable, CounterWrong],
+            kinds: &[Unreadable],
             twin: Twin::Deleted(|db| db.registry().delete_version("eggs", 1, &by_repair()).unwrap()),
         },
         Sabotage {
             name: "swapped rows: versions",
             plant: |r| r.swap(Tree::ModelVersions, b"spam@v2", b"spam@v3"),
-            kinds: &[Unreadable, CounterWrong],
+            kinds: &[Unreadable],
             twin: Twin::Other,
         },
         Sabotage {
