@@ -51,12 +51,18 @@ pub mod json;
 pub use clock::{Clock, Ids, ManualClock, Stopwatch, SystemClock};
 pub use config::{Config, Durability};
 pub use error::{Error, ErrorKind, Result};
-pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Token};
+pub use jobs::{
+    Backoff, ClaimRequest, Done, Handlers, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Run, Token, WorkerPool,
+};
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
+pub use record::collection::{
+    Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
+    Schema, Timestamp, asc, desc,
+};
 pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
-pub use record::{Entity, RecordStore, RepairProgress, RepairReport, Schema, Transaction, View};
+pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, SearchRequest, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.
