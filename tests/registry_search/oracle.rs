@@ -270,7 +270,7 @@ pub fn print(expr: &Expr, style: &mut Style) -> String {
             format!("{} {} {}{}", style.field(field), style.word("is"), style.negated(*negated), style.word("null"))
         }
     };
-    if style.next() % 8 == 0 { format!("({text})") } else { text }
+    if style.next().is_multiple_of(8) { format!("({text})") } else { text }
 }
 
 /// In parentheses where what stands inside binds less tightly than `level`: 1 or, 2 and, 3 not.
@@ -302,7 +302,7 @@ impl Style {
     }
 
     fn word(&mut self, word: &str) -> String {
-        if self.next() % 4 == 0 { word.to_uppercase() } else { word.to_owned() }
+        if self.next().is_multiple_of(4) { word.to_uppercase() } else { word.to_owned() }
     }
 
     fn negated(&mut self, negated: bool) -> String {

@@ -109,6 +109,9 @@ fn every_refusal_names_the_place_and_marks_it() {
     ));
 }
 
+/// A filter of a given size.
+type Spell<'s> = &'s dyn Fn(usize) -> String;
+
 #[test]
 fn every_limit_lets_its_last_value_through_and_refuses_the_next() {
     let room = Room::new();
@@ -120,7 +123,7 @@ fn every_limit_lets_its_last_value_through_and_refuses_the_next() {
     let list = |count: usize| format!("version in ({})", vec!["1"; count].join(","));
     let pattern = |bytes: usize| format!("stage like '{}%'", "_".repeat(bytes - 1));
     let key = |bytes: usize| format!("tags.{} is null", "k".repeat(bytes));
-    let limits: [(&str, &dyn Fn(usize) -> String, usize); 7] = [
+    let limits: [(&str, Spell<'_>, usize); 7] = [
         ("bytes", &padded, FILTER_BYTES_MAX),
         ("parentheses", &nested, FILTER_DEPTH_MAX),
         ("not", &denied, FILTER_DEPTH_MAX),
