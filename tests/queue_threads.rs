@@ -5,58 +5,21 @@
 //! a manual clock is moved so that leases run out under them. An account is kept beside the store: who holds which claim
 //! of which job. It is updated after each answer, so it says only what must hold whatever the interleaving.
 
+#[allow(dead_code)] // Shared with tests that need other parts of it.
+mod house;
+
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
-use ml_persistence::engine::local::LocalEngine;
-use ml_persistence::engine::local::sim::SimDisk;
-use ml_persistence::engine::memory::{MemoryOpener, MemoryStore};
-use ml_persistence::jobs::{self, JobFilter, JobsOptions, State, recovery};
-use ml_persistence::record::scrub;
+use ml_persistence::jobs::{Counts, JobFilter, State};
 use ml_persistence::{
-    Backoff, ClaimRequest, Clock, Config, Durability, ErrorKind, Ids, JobId, Jobs, Lease, ManualClock, NewJob,
-    RecordStore, SystemClock, Token,
+    Backoff, ClaimRequest, Durability, ErrorKind, JobId, Jobs, Lease, ManualClock, NewJob, RecordStore, SystemClock,
+    Token,
 };
 
-/// A store in memory, behind a journal on a simulated disk, that can be opened again.
-struct House {
-    disk: SimDisk,
-    data: Arc<MemoryStore>,
-    clock: Arc<dyn Clock>,
-    ids: Arc<Ids>,
-}
-
-impl House {
-    fn new(clock: impl Clock + 'static) -> Self {
-        let ids = Arc::new(Ids::seeded(11));
-        House { disk: SimDisk::new(), data: Arc::new(MemoryStore::new()), clock: Arc::new(clock), ids }
-    }
-
-    fn open(&self) -> (RecordStore, Jobs) {
-        let mut config = Config::new().expect("this machine has randomness");
-        config.clock = Arc::clone(&self.clock);
-        config.ids = Arc::clone(&self.ids);
-        let opener = MemoryOpener::shared(Arc::clone(&self.data));
-        let opened = LocalEngine::open(Arc::new(self.disk.clone()), Path::new("/data"), &opener, &config);
-        let engine = Arc::new(opened.expect("the folder opens").0);
-        let store = RecordStore::new(engine, Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.ids.enter_epoch(store.engine().epoch().number);
-        recovery::sweep(&store, store.engine().epoch()).expect("the sweep goes through");
-        (store.clone(), Jobs::new(store, JobsOptions::default()))
-    }
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
+use house::{Dice, House, Open};
 
 /// What the answers so far say.
 #[derive(Default)]
@@ -109,13 +72,11 @@ fn work(jobs: &Jobs, lease: Lease, dice: &mut Dice, account: &Mutex<Account>) {
     account.over.push(token);
 }
 
-fn check_store(store: &RecordStore, jobs: &Jobs) {
-    let mut report = scrub::Report::default();
-    store.read(|view| jobs::verify(view, &mut report)).expect("the store can be read");
-    assert_eq!(report.violations_found, 0, "{:#?}", report.violations);
+fn check_store(open: &Open) {
+    open.verify();
     let mut after = None;
     loop {
-        let page = jobs.list(&JobFilter::new(), after.as_deref(), 1_000).expect("the list can be read");
+        let page = open.jobs.list(&JobFilter::new(), after.as_deref(), 1_000).expect("the list can be read");
         for job in &page.jobs {
             assert_eq!(job.state == State::Executing, job.lease_expires_at.is_some(), "{job:?}");
             assert!(job.attempt <= job.max_attempts + job.max_crashes, "{job:?}");
@@ -130,8 +91,8 @@ fn check_store(store: &RecordStore, jobs: &Jobs) {
 fn many_threads_share_a_queue(threads: usize, count: usize, durability: Durability) {
     let clock = ManualClock::at(1_000_000);
     let house = House::new(clock.clone());
-    let (store, jobs) = house.open();
-    let jobs = jobs.with_durability(durability);
+    let open = house.open();
+    let jobs = open.jobs.with_durability(durability);
     let account = Mutex::new(Account::default());
     let cancelled = Mutex::new(HashSet::new());
     let (enqueued, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -179,11 +140,11 @@ fn many_threads_share_a_queue(threads: usize, count: usize, durability: Durabili
             });
         }
     });
-    check_store(&store, &jobs);
+    check_store(&open);
     let account = account.into_inner().expect("no panic");
     let cancelled = cancelled.into_inner().expect("no panic");
     let counts = jobs.counts(None).expect("the counters can be read");
-    let of = |pick: fn(&jobs::Counts) -> u64| counts.values().map(pick).sum::<u64>() as usize;
+    let of = |pick: fn(&Counts) -> u64| counts.values().map(pick).sum::<u64>() as usize;
     assert_eq!(of(|of| of.completed) + of(|of| of.cancelled), count, "none is lost");
     assert_eq!(of(|of| of.discarded), 0);
     assert_eq!(account.completed.len(), of(|of| of.completed));
@@ -205,13 +166,13 @@ fn many_threads_share_a_queue(threads: usize, count: usize, durability: Durabili
     assert_eq!(jobs.memory().reserved_jobs, 0, "every reservation was given back, once");
     let digest =
         |store: &RecordStore| ml_persistence::record::digest(&**store.engine()).expect("the store can be read");
-    store.engine().close().expect("a clean end");
-    drop((store, jobs));
-    let (store, jobs) = house.open();
-    let before = digest(&store);
-    lost(&jobs);
-    assert_eq!(digest(&store), before, "a token of an earlier opening changed something");
-    check_store(&store, &jobs);
+    drop(jobs);
+    open.end();
+    let open = house.open();
+    let before = digest(&open.store);
+    lost(&open.jobs);
+    assert_eq!(digest(&open.store), before, "a token of an earlier opening changed something");
+    check_store(&open);
 }
 
 #[test]
@@ -233,7 +194,8 @@ fn sixty_four_threads_do_each_job_once_under_expiries_cancels_and_heartbeats() {
 fn a_token_of_an_older_attempt_is_refused_while_a_newer_one_runs_also_across_a_reopen() {
     let clock = ManualClock::at(1_000_000);
     let house = House::new(clock.clone());
-    let (store, jobs) = house.open();
+    let open = house.open();
+    let jobs = open.jobs.clone();
     jobs.enqueue(NewJob::new("a", "k").lease_ms(100)).expect("room");
     let claim = |jobs: &Jobs| jobs.claim(&["a"], 1).expect("a claim").remove(0).into_parts().1;
     let first = claim(&jobs);
@@ -244,9 +206,9 @@ fn a_token_of_an_older_attempt_is_refused_while_a_newer_one_runs_also_across_a_r
         assert_eq!(jobs.heartbeat(token, None).expect_err("an old token").kind(), ErrorKind::LeaseLost);
     };
     refused(&jobs, &first);
-    store.engine().close().expect("a clean end");
-    drop((store, jobs));
-    let (_store, jobs) = house.open();
+    drop(jobs);
+    open.end();
+    let jobs = house.open().jobs;
     let third = claim(&jobs);
     refused(&jobs, &first);
     refused(&jobs, &second);
@@ -261,7 +223,7 @@ fn as_many_waiters_as_jobs_are_served_and_no_wake_up_is_lost() {
     const WAITERS: usize = 16;
     const ROUNDS: usize = 40;
     let house = House::new(SystemClock::default());
-    let (_store, jobs) = house.open();
+    let jobs = house.open().jobs;
     let served = AtomicUsize::new(0);
     thread::scope(|scope| {
         for worker in 0..WAITERS {

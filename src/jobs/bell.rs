@@ -228,7 +228,7 @@ impl Sleeper {
         Sleeper { lines: Arc::clone(lines), id }
     }
 
-    /// A thread that will [`sleep`](Self::sleep).
+    /// A thread that will [`wait`](Self::wait).
     pub fn thread(lines: &Arc<Lines>, queues: &[String]) -> Self {
         Sleeper::new(lines, queues, Wake::Thread(Arc::default()))
     }
@@ -251,7 +251,7 @@ impl Sleeper {
     }
 
     /// Sleeps until it is rung or has to look for another reason, at most this long.
-    pub fn sleep(&self, clock: &dyn Clock, at_most: Duration) {
+    pub fn wait(&self, clock: &dyn Clock, at_most: Duration) {
         let slept = Stopwatch::start();
         let at_most = at_most.min(Duration::from_millis(BACKSTOP_MS));
         let mut state = self.lines.lock();

@@ -4,7 +4,7 @@
 //! index     parts                               a job is in it while
 //! ready     queue, priority, run_at, sequence   available
 //! due       queue, run_at, sequence             scheduled, retryable
-//! lease     epoch number, expires_at            executing
+//! lease     epoch number                        executing
 //! state     queue, state, sequence, kind        it exists
 //! order     sequence, kind                      it exists
 //! finished  queue, retention_ms, finished_at    completed, discarded, cancelled
@@ -82,7 +82,8 @@ fn due(pair: &Pair, entries: &mut Entries) {
 
 fn lease(pair: &Pair, entries: &mut Entries) {
     if let Some(lease) = &pair.head.lease {
-        entries.push(KeyWriter::new().u64(lease.epoch.number).u64(lease.expires_at));
+        // Not when it expires: a heartbeat then writes the head alone.
+        entries.push(KeyWriter::new().u64(lease.epoch.number));
     }
 }
 
@@ -175,6 +176,15 @@ impl Entity for Pair {
 
     fn set_revision(&mut self, revision: u64) {
         self.head.revision = revision;
+    }
+
+    /// Only an executing job has a lease, and only a finished one has finished.
+    fn contradiction(&self) -> Option<String> {
+        let Head { state, lease, finished_at, .. } = &self.head;
+        if (*state == State::Executing) != lease.is_some() {
+            return Some(format!("it is {state}, and {} a lease", if lease.is_some() { "has" } else { "has no" }));
+        }
+        (state.is_terminal() != finished_at.is_some()).then(|| format!("it is {state}, finished at {finished_at:?}"))
     }
 
     fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {

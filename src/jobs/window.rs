@@ -214,6 +214,16 @@ impl Window {
         self.taken.len()
     }
 
+    #[cfg(test)]
+    pub fn offered(&self) -> Vec<(Place, JobId)> {
+        self.ready.iter().map(|(place, job)| (*place, *job)).collect()
+    }
+
+    #[cfg(test)]
+    pub fn horizon(&self) -> Horizon {
+        self.horizon
+    }
+
     /// Jobs known or, where the line may go on, at least one.
     pub fn hopes(&self) -> usize {
         self.ready.len() + usize::from(self.horizon != Horizon::End)

@@ -16,6 +16,7 @@ use crate::engine::{Tree, Txn};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
+use super::collection::Snapshot;
 use super::fresh::FreshIds;
 use super::kind::{Built, Fixed, Kind};
 use super::schema::{Entity, Index, IndexPlace};
@@ -32,10 +33,12 @@ pub struct Transaction<'t> {
     /// The revision of each record as this body last read or wrote it, by tag and name of its kind and its key.
     seen: HashMap<(u16, &'static str, Vec<u8>), Option<u64>>,
     spoiled: Option<Error>,
+    /// The collections that were open when the transaction began.
+    pub(super) opened: Snapshot,
 }
 
 impl<'t> Transaction<'t> {
-    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128) -> Self {
+    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128, opened: Snapshot) -> Self {
         Transaction {
             txn,
             ids: FreshIds::new(base_id),
@@ -43,6 +46,7 @@ impl<'t> Transaction<'t> {
             sums: BTreeMap::new(),
             seen: HashMap::new(),
             spoiled: None,
+            opened,
         }
     }
 
@@ -84,10 +88,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `AlreadyExists` when its key, or its place in a unique index, is taken; `Invalid` past a limit.
     pub fn insert<R: Entity>(&mut self, record: R) -> Result<R> {
-        let key = record.key();
-        if self.get::<R>(&key)?.is_some() {
-            return Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii())));
-        }
+        self.expect_absent::<R>(&record.key())?;
         self.write(&Fixed::new(), None, record, Built::WHOLE)
     }
 
@@ -107,12 +108,21 @@ impl<'t> Transaction<'t> {
     /// `AlreadyExists` when a place in a unique index is taken; `Invalid` past a limit; `Internal` when `old` is not
     /// the record as this body last saw it, or the key changes.
     pub fn update<R: Entity>(&mut self, old: &R, new: R) -> Result<R> {
-        self.expect_seen(&Fixed::new(), old)?;
-        if old.key() != new.key() {
-            let (old, new) = (old.key(), new.key());
-            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
-        }
+        self.expect_same(old, &new)?;
         self.write(&Fixed::new(), Some(old), new, Built::WHOLE)
+    }
+
+    /// Writes `new` with the revision that it carries, over `old` or, without one, where nothing is: for upkeep that is
+    /// no change of the record, and for a record that comes here from another key.
+    ///
+    /// # Errors
+    /// Without `old` as [`Transaction::insert`], with it as [`Transaction::update`].
+    pub fn restate<R: Entity>(&mut self, old: Option<&R>, new: R) -> Result<R> {
+        match old {
+            Some(old) => self.expect_same(old, &new)?,
+            None => self.expect_absent::<R>(&new.key())?,
+        }
+        self.write_as(&Fixed::new(), old, new, Built::WHOLE)
     }
 
     /// Removes a record, which this very body got or wrote, and everything kept about it.
@@ -179,7 +189,7 @@ impl<'t> Transaction<'t> {
         Ok(record)
     }
 
-    /// Writes `new` and the difference to `old`. Everything that can be refused is looked at before the first write.
+    /// Writes `new` and the difference to `old`, one revision on.
     pub(super) fn write<K: Kind>(
         &mut self,
         kind: &K,
@@ -187,8 +197,20 @@ impl<'t> Transaction<'t> {
         mut new: K::Record,
         built: Built,
     ) -> Result<K::Record> {
-        let key = kind.key(&new);
         kind.set_revision(&mut new, old.map_or(0, |old| kind.revision(old)).saturating_add(1));
+        self.write_as(kind, old, new, built)
+    }
+
+    /// Writes `new` as it is, and the difference to `old`. Everything that can be refused is looked at before the first
+    /// write.
+    fn write_as<K: Kind>(
+        &mut self,
+        kind: &K,
+        old: Option<&K::Record>,
+        new: K::Record,
+        built: Built,
+    ) -> Result<K::Record> {
+        let key = kind.key(&new);
         let difference = Difference::between(kind, &key, old, Some(&new), built)?;
         difference.check_unique(kind.name(), self.txn)?;
         let saved = kind.save(&new, old, &mut PartWriter::new(self.txn, &mut self.ids));
@@ -197,6 +219,16 @@ impl<'t> Transaction<'t> {
         self.count(difference);
         self.saw(kind, &key, Some(&new));
         Ok(new)
+    }
+
+    /// Writes the entries and sums of a record that is stored, for a kind that has none of them yet.
+    pub(super) fn derive<K: Kind>(&mut self, kind: &K, record: &K::Record) -> Result<()> {
+        let difference = Difference::between(kind, &kind.key(record), None, Some(record), Built::WHOLE)?;
+        difference.check_unique(kind.name(), self.txn)?;
+        let applied = difference.apply(self.txn);
+        self.settle(applied)?;
+        self.count(difference);
+        Ok(())
     }
 
     /// Removes `old`, which this very body got or wrote, and everything kept about it.
@@ -228,6 +260,23 @@ impl<'t> Transaction<'t> {
 
     fn saw<K: Kind>(&mut self, kind: &K, key: &[u8], record: Option<&K::Record>) {
         self.seen.insert((kind.part().tag, kind.name(), key.to_vec()), record.map(|record| kind.revision(record)));
+    }
+
+    fn expect_absent<R: Entity>(&mut self, key: &[u8]) -> Result<()> {
+        match self.get::<R>(key)? {
+            Some(_) => Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii()))),
+            None => Ok(()),
+        }
+    }
+
+    /// `new` must take the place of `old`, which this body has read or written.
+    fn expect_same<R: Entity>(&self, old: &R, new: &R) -> Result<()> {
+        self.expect_seen(&Fixed::new(), old)?;
+        if old.key() != new.key() {
+            let (old, new) = (old.key(), new.key());
+            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
+        }
+        Ok(())
     }
 
     /// A stale `old` would leave its successor's index entries behind for ever.

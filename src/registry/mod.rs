@@ -30,9 +30,12 @@ mod change;
 mod create_model;
 mod deactivate;
 mod delete_alias;
+mod delete_model;
 mod delete_version;
 mod entries;
+mod evict;
 mod filter;
+mod leftovers;
 mod list;
 mod model;
 mod name;
@@ -42,11 +45,15 @@ mod property;
 mod read;
 mod record;
 mod register_version;
+mod rename_model;
 mod repair;
+mod row;
 mod search;
 mod set_alias;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod touch;
 mod txn;
 mod unarchive;
 mod update_model;
@@ -72,8 +79,10 @@ pub use page::{DamagedRow, ModelPage, PAGE_SIZE_MAX, PageRequest, VersionPage};
 pub use pointers::{ALIASES_MAX, MOVES_KEPT, MoveFilter, Pointer, PointerMove};
 pub use property::Property;
 pub use read::{ModelCounts, Summary, VersionCounts};
+pub use rename_model::RENAME_IN_TRANSACTION_MAX;
 pub(crate) use repair::{claim, repair};
 pub use search::{Plan, SearchRequest};
+pub use sweep::{MoveProgress, MoveStep, Swept};
 pub use txn::RegistryTxn;
 pub use verify::verify;
 pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
@@ -83,6 +92,7 @@ pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
 pub struct Registry {
     store: RecordStore,
     durability: Durability,
+    due: sweep::Due,
 }
 
 /// Writes: each is one transaction around the verb of the same name on [`RegistryTxn`], which documents its errors.
@@ -91,17 +101,27 @@ impl Registry {
     /// The registry over this store, with power-loss durability.
     #[must_use]
     pub fn new(store: RecordStore) -> Self {
-        Registry { store, durability: Durability::PowerLoss }
+        Registry { store, durability: Durability::PowerLoss, due: sweep::Due::default() }
     }
 
     /// The same registry, whose writes return with this durability.
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
-        Registry { store: self.store.clone(), durability }
+        Registry { durability, ..self.clone() }
+    }
+
+    /// Runs several verbs in one transaction.
+    ///
+    /// # Errors
+    /// The first that a verb hands on, and what a commit can answer.
+    pub fn transact<T>(&self, verbs: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
+        self.write(verbs)
     }
 
     fn write<T>(&self, mut verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
-        self.store.transact(self.durability, |txn: &mut Transaction<'_>| verb(&mut txn.registry()))
+        let outcome = self.store.transact(self.durability, |txn: &mut Transaction<'_>| verb(&mut txn.registry()));
+        self.sweep_behind_write();
+        outcome
     }
 
     /// Creates a model without versions.

@@ -38,7 +38,7 @@ impl<'r> Held<'r> {
             Some(Property::F64(value)) => Held::Number(Number::Float(*value)),
             Some(Property::Text(text)) => Held::text(Some(text)),
             Some(Property::Bytes(_)) => Held::Incomparable,
-            Some(Property::Json(json)) => Held::json(Some(json)),
+            Some(Property::Json(json) | Property::Spelt(json)) => Held::json(Some(json)),
         }
     }
 

@@ -5,7 +5,10 @@ mod artifacts;
 mod damage;
 mod listing;
 mod models;
+mod moves;
 mod pointers;
+mod search;
+mod uses;
 mod versions;
 
 use std::sync::Arc;

@@ -67,7 +67,7 @@ spam   3        active  staging  -        -               2023-11-14T22:13:20.00
 "
     );
     assert_eq!(store.shown("versions list"), store.shown("versions list spam"));
-    assert_eq!(store.shown("versions list ham"), "no versions\n");
+    assert_eq!(store.shown("versions list ham"), "no such versions\n");
     assert!(store.refused("versions list none").contains("none"));
     let shown = store.shown("versions show spam prod");
     for line in
@@ -160,5 +160,59 @@ fn a_deleted_version_is_shown_first_and_goes_only_with_a_yes() {
     assert_eq!(told.out, "{\"deleted\":{\"model\":\"spam\",\"version\":1}}\n");
     assert!(told.err.contains("with its artifact, unless another version holds the same: 3 bytes"), "{}", told.err);
     assert!(store.refused("versions show spam 1").contains("there is no version 1"));
+    assert!(store.shown("verify").starts_with("sound"));
+}
+
+#[test]
+fn models_and_versions_are_searched_ordered_and_the_search_explained() {
+    let store = store();
+    let numbers = |words: &[&str]| -> Vec<u64> {
+        let told = store.run(&[&["versions", "list", "--json"], words].concat());
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        let page: serde_json::Value = serde_json::from_str(&told.out).expect("one object");
+        let versions = page["versions"].as_array().expect("a list").iter();
+        versions.map(|version| version["version"].as_u64().expect("a number")).collect()
+    };
+    assert_eq!(numbers(&["spam", "--filter", "metrics.f1 >= 0.5"]), [1, 2]);
+    assert_eq!(numbers(&["spam", "--order-by", "version desc", "--limit", "2"]), [3, 2]);
+    assert_eq!(numbers(&["--filter", "stage = 'staging'", "--order-by", "model", "--order-by", "version"]), [3]);
+    let models = store.run(&["models", "list", "--filter", "tags.team = 'mail'"]);
+    assert!(models.out.contains("\nham ") && !models.out.contains("spam"), "{}", models.out);
+    assert_eq!(store.shown("models list --filter name='none'"), "no such models\n");
+
+    let told = store.run(&["versions", "list", "spam", "--filter", "stage = 'staging'", "--explain"]);
+    for line in ["\nindex ", "\nby index ", "\nrecords read "] {
+        assert!(told.out.contains(line), "{line}: {}", told.out);
+    }
+    assert!(store.json("models list --explain")["plan"].is_object());
+    let told = store.run(&["models", "list", "--filter", "not nmae = 'x'"]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+    assert!(
+        told.err.contains("did you mean `name`?") && told.err.contains("\n  not nmae = 'x'\n      ^^^^\n"),
+        "{}",
+        told.err
+    );
+    assert!(store.refused("models list --order-by description").contains("description"));
+    let token = store.json("models list --limit 1")["next_page_token"].as_str().expect("a second").to_owned();
+    assert!(store.refused(&format!("models list --order-by name --filter name='a' --after {token}")).contains("token"));
+}
+
+#[test]
+fn a_model_is_renamed_and_deleted_with_all_its_versions_once_somebody_says_yes() {
+    let store = store();
+    assert_eq!(store.shown("models rename spam junk --by bob"), "model spam: now junk, with its 3 versions\n");
+    assert!(store.refused("models show spam").contains("there is no such model"));
+    assert_eq!(store.json("versions show junk prod")["version"], 2);
+    assert!(store.refused("models rename junk ham").contains("ham"));
+    assert_eq!(
+        store.refused("models delete junk"),
+        "model junk, of 2023-11-14T22:13:20.000Z, will go\n  \
+         with its 3 versions, and their artifacts that no other version holds; version 3 is active\n  \
+         with its aliases: prod=2\nmlp: nothing was changed: nobody said yes; --yes says it\n"
+    );
+    assert!(store.refused("models delete junk --yes --expected-revision 1").contains("expected revision 1"));
+    assert_eq!(store.json("models delete junk --yes"), json!({"deleted": {"model": "junk", "versions": 3}}));
+    assert_eq!(store.shown("versions list"), "no such versions\n");
+    assert_eq!(store.shown("models delete ham --yes"), "model ham: deleted with 0 versions\n");
     assert!(store.shown("verify").starts_with("sound"));
 }

@@ -1,5 +1,6 @@
 //! `mlp stats`, `mlp verify` and `mlp kv`.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
 use ml_persistence::Config;
@@ -10,6 +11,7 @@ use ml_persistence::engine::{Engine, Tree, TxnOptions};
 use serde_json::json;
 
 use super::Store;
+use crate::harness::mlp;
 
 /// Puts bytes that no record begins with where records stand.
 fn damage(store: &Store) {
@@ -53,11 +55,25 @@ fn values_are_shown_one_by_one_and_in_pages() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_success_and_no_news() {
+    let long = json!({"op": "kv.put", "namespace": "n", "key": "k", "value": "x".repeat(1 << 20)});
+    let store = Store::of(&[long]);
+    let mut command = mlp(&["kv", "get", "n", "k", "--data"]);
+    command.arg(store.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    // More than a pipe holds, so the program is still writing.
+    drop(child.stdout.take());
+    let out = child.wait_with_output().expect("it ends");
+    assert_eq!((out.status.code(), String::from_utf8_lossy(&out.stderr).as_ref()), (Some(1), ""));
+}
+
+#[test]
 fn stats_are_dotted_names_or_one_object() {
     let store = Store::of(&[json!({"op": "kv.put", "namespace": "n", "key": "k", "value": 1})]);
     assert_eq!(store.json("stats")["records"]["kv"], 1);
     let shown = store.shown("stats");
     assert!(shown.lines().any(|line| line.split_whitespace().eq(["records.kv", "1"])), "{shown}");
+    assert!(store.json("stats")["storage"]["batch_commits"].is_array() && !shown.contains("batch_commits "), "{shown}");
 }
 
 #[test]

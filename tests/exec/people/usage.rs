@@ -32,6 +32,8 @@ const COMMANDS: &[&str] = &[
     "models update m",
     "models archive m",
     "models unarchive m",
+    "models rename m n",
+    "models delete m",
     "versions list",
     "versions show m 1",
     "versions update m 1",
@@ -88,6 +90,7 @@ fn help_says_what_an_opening_for_writing_does_and_what_cannot_be_taken_back() {
         ("jobs prune", true, true),
         ("models create", true, false),
         ("versions delete", true, true),
+        ("models delete", true, true),
         ("versions", true, true),
         ("verify", false, false),
     ] {

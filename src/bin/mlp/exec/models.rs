@@ -1,14 +1,19 @@
 //! `model.*`: models of the registry.
 
 use ml_persistence::Result;
-use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, Property, RegistryTxn, SearchRequest};
+use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, Property, Registry, RegistryTxn, SearchRequest};
 
 use super::session::{Answer, Request, json};
 use crate::fields::Fields;
 
 /// Runs one verb of the registry in a transaction of its own.
-pub fn commit<T>(request: &Request<'_>, mut verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
-    request.session.db.transact_with(request.durability, |txn| verb(&mut txn.registry()))
+pub fn commit<T>(request: &Request<'_>, verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
+    registry(request).transact(verb)
+}
+
+/// The registry, whose writes have the durability that the request asks for.
+pub fn registry(request: &Request<'_>) -> Registry {
+    request.session.db.registry().with_durability(request.durability)
 }
 
 /// Who asks, and the revision that must still stand.
@@ -85,6 +90,18 @@ pub fn update(request: &Request<'_>) -> Answer {
         update = update.by(by);
     }
     model(commit(request, |registry| registry.update_model(&name, &update)))
+}
+
+pub fn rename(request: &Request<'_>) -> Answer {
+    let fields = request.fields;
+    let (name, new_name, change) = (fields.text("name")?, fields.text("new_name")?, change(fields)?);
+    model(registry(request).rename_model(&name, &new_name, &change))
+}
+
+pub fn delete(request: &Request<'_>) -> Answer {
+    let (name, change) = (request.fields.text("name")?, change(request.fields)?);
+    let versions = registry(request).delete_model(&name, &change)?;
+    Ok(format!("{{\"versions\":{versions}}}"))
 }
 
 pub fn summary(request: &Request<'_>) -> Answer {

@@ -76,6 +76,8 @@ const OPS: &[Op] = &[
     op("model.summary", &[], models::summary),
     op("model.list", PAGE, models::list),
     op("model.update", MODEL_UPDATE, models::update),
+    op("model.rename", &["name", "new_name", "expected_revision", "by"], models::rename),
+    op("model.delete", &["name", "expected_revision", "by"], models::delete),
     op("version.register", VERSION, versions::register),
     op("version.get", &["model", "version", "alias"], versions::get),
     op("version.list", PAGE_OF_MODEL, versions::list),
@@ -86,6 +88,9 @@ const OPS: &[Op] = &[
     op("version.unarchive", VERSION_CHANGE, versions::unarchive),
     op("version.delete", VERSION_CHANGE, versions::delete),
     op("version.artifact", &["model", "version"], versions::artifact),
+    op("version.touch", &["model", "version"], versions::touch),
+    op("version.least_recently_used", &["limit"], versions::least_recently_used),
+    op("version.evict", &["model", "version", "idle_since"], versions::evict),
     op("alias.set", &["model", "alias", "version", "expected_revision", "by"], aliases::set),
     op("alias.delete", &["model", "alias", "expected_revision", "by"], aliases::delete),
     op("alias.history", &["model", "alias", "at"], aliases::history),
@@ -120,17 +125,7 @@ const OPS: &[Op] = &[
 ];
 
 /// What the surface names and a later build brings.
-const LATER: &[&str] = &[
-    "model.rename",
-    "model.delete",
-    "version.touch",
-    "version.least_recently_used",
-    "version.evict",
-    "snapshot.export",
-    "snapshot.import",
-    "snapshot.inspect",
-    "store.changes",
-];
+const LATER: &[&str] = &["snapshot.export", "snapshot.import", "snapshot.inspect", "store.changes"];
 
 /// The operation `name`.
 pub fn find(name: &str) -> Result<&'static Op> {

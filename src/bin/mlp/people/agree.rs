@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use ml_persistence::{Error, Result};
+use ml_persistence::{Change, Error, Result};
 
 use crate::line::Flag;
 
@@ -15,6 +15,15 @@ pub struct Plan {
     pub words: String,
     /// The revision of what was shown: what has changed since is not what was agreed to.
     pub revision: Option<u64>,
+}
+
+impl Plan {
+    /// The change that was agreed to: what was shown is what goes, unless the line says what to go by.
+    pub fn agreed(&self, change: &Change) -> Change {
+        let mut change = change.clone();
+        change.expected_revision = change.expected_revision.or(self.revision);
+        change
+    }
 }
 
 /// Asks the person at the terminal; without a terminal, nobody says yes.

@@ -19,6 +19,7 @@ mod models;
 mod pages;
 mod quarantine;
 mod repair;
+mod search;
 mod stats;
 mod store;
 mod verify;

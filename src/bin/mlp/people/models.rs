@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use ml_persistence::registry::{DamagedRow, Model, ModelUpdate, NewModel, PageRequest, Property};
+use ml_persistence::registry::{Model, ModelUpdate, NewModel, Property};
 use ml_persistence::{Error, MlPersistence, Result};
+use serde_json::json;
 
+use super::agree::{Plan, YES};
 use super::change::{CHANGE, SAID, Said, UNSAID, asked_for, update};
-use super::pages::{PAGES, Pages};
-use super::{Ask, COMMON, Command, Does, Noun};
+use super::pages::PAGES;
+use super::search::{SEARCH, Search, below};
+use super::{Ask, COMMON, Command, Destroy, Does, Noun};
 use crate::line::{Flag, Line, Shape, Wrong};
-use crate::out::Out;
-use crate::table::{facts, optional, pairs, table};
+use crate::table::{facts, optional, pairs};
 use crate::time;
 
 pub const NOUN: Noun = Noun {
     title: "models",
     commands: &[
         Command {
-            shape: Shape { words: "models list", operands: "", about: "models, by name", flags: &[PAGES, COMMON] },
+            shape: Shape {
+                words: "models list",
+                operands: "",
+                about: "models, by name or in another order",
+                flags: &[SEARCH, PAGES, COMMON],
+            },
             does: Does::Reads(list),
         },
         Command {
@@ -60,6 +67,24 @@ pub const NOUN: Noun = Noun {
             },
             does: Does::Writes(|line| archived(line, false)),
         },
+        Command {
+            shape: Shape {
+                words: "models rename",
+                operands: "MODEL NEW_NAME",
+                about: "give a model another name, with its versions, aliases and history",
+                flags: &[CHANGE, COMMON],
+            },
+            does: Does::Writes(rename),
+        },
+        Command {
+            shape: Shape {
+                words: "models delete",
+                operands: "MODEL",
+                about: "delete a model with all its versions, for good",
+                flags: &[CHANGE, YES, COMMON],
+            },
+            does: Does::Destroys(delete),
+        },
     ],
 };
 
@@ -68,37 +93,19 @@ pub fn existing(db: &MlPersistence, name: &str) -> Result<Model> {
     db.registry().get_model(name)?.ok_or_else(|| Error::not_found(format!("model {name:?}: there is no such model")))
 }
 
-/// The page of the registry behind `after`.
-pub fn request(after: Option<&str>, limit: usize) -> PageRequest {
-    let page = PageRequest::new().size(limit);
-    match after {
-        Some(token) => page.token(token),
-        None => page,
-    }
-}
-
-/// Rows that can't be shown do not vanish: each is named with what is wrong with it.
-pub fn tell_damaged(out: &mut Out, damaged: &[DamagedRow]) -> Result<()> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    let rows = damaged.iter().map(|row| [row.key.clone(), row.error.clone()]);
-    out.say(format!("\ncannot be read; see `mlp verify`\n{}", table(["record", "what is wrong"], rows)))
-}
-
 fn list(line: &mut Line) -> Result<Ask, Wrong> {
-    let pages = Pages::read(line)?;
+    let search = Search::read(line)?;
     Ok(Box::new(move |db, out| {
-        pages.walk(|after, limit| {
-            let page = db.registry().list_models(&request(after, limit))?;
+        search.pages.walk(|after, limit| {
+            let page = db.registry().search_models(&search.page(after, limit))?;
             if out.json {
                 out.object(&page)?;
                 return Ok(page.next_page_token);
             }
             let header = ["model", "versions", "archived", "active", "aliases", "updated at", "note"];
             let rows = page.models.iter().map(row).collect();
-            pages.table(out, header, rows, page.next_page_token.as_deref(), "no models")?;
-            tell_damaged(out, &page.damaged)?;
+            search.pages.table(out, header, rows, page.next_page_token.as_deref(), "no such models")?;
+            below(out, &page.damaged, page.plan.as_ref())?;
             Ok(page.next_page_token)
         })
     }))
@@ -188,4 +195,46 @@ fn updated(name: String, update: ModelUpdate, done: &'static str) -> Ask {
         let model = db.registry().update_model(&name, update.clone())?;
         out.answer(&model, || format!("model {name}: {done}, revision {}", model.revision)).map(|()| true)
     })
+}
+
+fn rename(line: &mut Line) -> Result<Ask, Wrong> {
+    let (name, new_name) = (line.operand("MODEL")?, line.operand("NEW_NAME")?);
+    let change = super::change::change(line)?;
+    Ok(Box::new(move |db, out| {
+        let model = db.registry().rename_model(&name, &new_name, &change)?;
+        let words = || format!("model {name}: now {}, with its {} versions", model.name, model.versions);
+        out.answer(&model, words).map(|()| true)
+    }))
+}
+
+fn delete(line: &mut Line) -> Result<Destroy, Wrong> {
+    let name = line.operand("MODEL")?;
+    let change = super::change::change(line)?;
+    let of = name.clone();
+    Ok(Destroy {
+        plan: Box::new(move |db| {
+            let model = existing(db, &of)?;
+            Ok(Plan { words: what_goes(&model), revision: Some(model.revision) })
+        }),
+        act: Box::new(move |db, plan, out| {
+            let versions = db.registry().delete_model(&name, &plan.agreed(&change))?;
+            let answer = json!({"deleted": {"model": name, "versions": versions}});
+            out.answer(&answer, || format!("model {name}: deleted with {versions} versions"))
+        }),
+    })
+}
+
+fn what_goes(model: &Model) -> String {
+    let mut lines = vec![format!("model {}, of {}, will go", model.name, time::shown(model.created_at))];
+    if model.versions > 0 {
+        let active = model.active_version.map_or_else(String::new, |number| format!("; version {number} is active"));
+        lines.push(format!(
+            "  with its {} versions, and their artifacts that no other version holds{active}",
+            model.versions
+        ));
+    }
+    if !model.aliases.is_empty() {
+        lines.push(format!("  with its aliases: {}", pairs(&model.aliases)));
+    }
+    lines.join("\n")
 }

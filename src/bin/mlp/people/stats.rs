@@ -23,7 +23,7 @@ fn stats(_: &mut Line) -> Result<Ask, Wrong> {
     }))
 }
 
-/// Nested numbers as a table of dotted names.
+/// Nested numbers as a table of dotted names. Lists, which are histograms, are for JSON.
 fn numbers(stats: &Value) -> String {
     let mut rows = Vec::new();
     flatten("", stats, &mut rows);
@@ -38,6 +38,7 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
                 flatten(&format!("{name}{dot}{field}"), value, rows);
             }
         }
+        Value::Array(_) => {}
         Value::Null => rows.push([name.to_owned(), String::new()]),
         Value::String(text) => rows.push([name.to_owned(), text.clone()]),
         other => rows.push([name.to_owned(), other.to_string()]),

@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::agree::{Plan, YES};
 use super::change::{CHANGE, SAID, UNSAID, change, update};
-use super::models::{existing, request, tell_damaged};
-use super::pages::{PAGES, Pages};
+use super::models::existing;
+use super::pages::PAGES;
+use super::search::{SEARCH, Search, below};
 use super::{Ask, COMMON, Command, Destroy, Does, Noun};
 use crate::line::{Flag, Line, Shape, Wrong};
 use crate::table::optional;
@@ -29,8 +30,8 @@ pub const NOUN: Noun = Noun {
             shape: Shape {
                 words: "versions list",
                 operands: "[MODEL]",
-                about: "versions by number, of one model or of all",
-                flags: &[PAGES, COMMON],
+                about: "versions of one model or of all, by number or in another order",
+                flags: &[SEARCH, PAGES, COMMON],
             },
             does: Does::Reads(list),
         },
@@ -106,14 +107,10 @@ pub const NOUN: Noun = Noun {
 
 fn list(line: &mut Line) -> Result<Ask, Wrong> {
     let model = line.operand_opt();
-    let pages = Pages::read(line)?;
+    let search = Search::read(line)?.in_model(model);
     Ok(Box::new(move |db, out| {
-        pages.walk(|after, limit| {
-            let request = request(after, limit);
-            let page = match &model {
-                Some(model) => db.registry().list_versions(model, &request)?,
-                None => db.registry().list_all_versions(&request)?,
-            };
+        search.pages.walk(|after, limit| {
+            let page = db.registry().search_versions(&search.page(after, limit))?;
             if out.json {
                 out.object(&page)?;
                 return Ok(page.next_page_token);
@@ -121,8 +118,8 @@ fn list(line: &mut Line) -> Result<Ask, Wrong> {
             let header = ["model", "version", "state", "stage", "aliases", "metrics", "created at", "by"];
             let active = active_of(db, &page.versions)?;
             let rows = page.versions.iter().map(|version| row(version, &active)).collect();
-            pages.table(out, header, rows, page.next_page_token.as_deref(), "no versions")?;
-            tell_damaged(out, &page.damaged)?;
+            search.pages.table(out, header, rows, page.next_page_token.as_deref(), "no such versions")?;
+            below(out, &page.damaged, page.plan.as_ref())?;
             Ok(page.next_page_token)
         })
     }))
@@ -216,10 +213,7 @@ fn delete(line: &mut Line) -> Result<Destroy, Wrong> {
         }),
         act: Box::new(move |db, plan, out| {
             let number = named.number(db)?;
-            // What was shown is what goes, unless the line says what to go by.
-            let mut change = change.clone();
-            change.expected_revision = change.expected_revision.or(plan.revision);
-            db.registry().delete_version(&named.model, number, &change)?;
+            db.registry().delete_version(&named.model, number, &plan.agreed(&change))?;
             let answer = json!({"deleted": {"model": named.model, "version": number}});
             out.answer(&answer, || format!("model {}, version {number}: deleted", named.model))
         }),

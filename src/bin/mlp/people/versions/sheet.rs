@@ -1,6 +1,6 @@
 //! How a version looks to people: a line of a list, a sheet of its own, and what would go with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ml_persistence::registry::Version;
 use ml_persistence::{MlPersistence, Result};
@@ -11,16 +11,12 @@ use crate::time;
 
 /// The active versions of the models that these versions belong to.
 pub fn active_of(db: &MlPersistence, versions: &[Version]) -> Result<BTreeMap<String, u32>> {
+    let models: BTreeSet<&str> = versions.iter().map(|version| version.model.as_str()).collect();
     let mut active = BTreeMap::new();
-    let mut last = None;
-    for version in versions {
-        // Versions of one model stand together.
-        if last != Some(&version.model)
-            && let Some(number) = db.registry().get_model(&version.model)?.and_then(|model| model.active_version)
-        {
-            active.insert(version.model.clone(), number);
+    for name in models {
+        if let Some(number) = db.registry().get_model(name)?.and_then(|model| model.active_version) {
+            active.insert(name.to_owned(), number);
         }
-        last = Some(&version.model);
     }
     Ok(active)
 }
