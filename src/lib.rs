@@ -43,6 +43,7 @@ pub mod keys;
 
 pub mod engine;
 
+mod base64;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::state::{Reason, State};
+use crate::base64;
 use crate::error::{Error, Result};
 use crate::json::Json;
 
@@ -96,6 +97,26 @@ pub struct Job {
     pub unique_key: Option<String>,
     /// 1, then +1 a write.
     pub revision: u64,
+}
+
+impl Job {
+    /// The bytes of a payload given by [`NewJob::payload_bytes`](super::NewJob::payload_bytes); `None` for other JSON.
+    ///
+    /// ```
+    /// # use ml_persistence::{MlPersistence, NewJob};
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// let db = MlPersistence::in_memory().open()?;
+    /// let id = db.jobs().enqueue(NewJob::new("train", "fit").payload_bytes(&[0, 255]))?.job;
+    /// assert_eq!(db.jobs().get(id)?.and_then(|job| job.payload_bytes()), Some(vec![0, 255]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn payload_bytes(&self) -> Option<Vec<u8>> {
+        let payload = self.payload.to_value();
+        let object = payload.as_object().filter(|object| object.len() == 1)?;
+        base64::decode(object.get("base64")?.as_str()?).ok()
+    }
 }
 
 /// One attempt of a job.

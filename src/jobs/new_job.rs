@@ -3,6 +3,7 @@
 use super::backoff::Backoff;
 use super::job::JobId;
 use super::schema::check_room;
+use crate::base64;
 use crate::error::{Error, Result};
 use crate::json::Json;
 
@@ -98,6 +99,13 @@ impl NewJob {
     pub fn payload(mut self, payload: impl Into<Json>) -> Self {
         self.payload = payload.into();
         self
+    }
+
+    /// What to work on, as bytes: kept as the JSON `{"base64": "…"}`, so at most 768 KiB less a few bytes fit.
+    /// [`Job::payload_bytes`](super::Job::payload_bytes) gives them back.
+    #[must_use]
+    pub fn payload_bytes(self, bytes: &[u8]) -> Self {
+        self.payload(serde_json::json!({ "base64": base64::encode(bytes) }))
     }
 
     /// 0 is claimed first, 255 last; default 100.

@@ -25,7 +25,6 @@
 mod activate;
 mod archive;
 mod artifact;
-mod base64;
 mod change;
 mod create_model;
 mod deactivate;
@@ -61,6 +60,7 @@ mod update_version;
 mod verify;
 mod version;
 
+use crate::base64;
 use crate::config::Durability;
 use crate::error::Result;
 use crate::record::{RecordStore, Transaction};

@@ -177,3 +177,85 @@ fn attempts_are_the_newest_sixteen_also_while_one_runs() {
         assert_eq!((&ended[0]["attempt"], &ended[0]["error"]), (&json!(round), &json!(round.to_string())));
     }
 }
+
+/// Every `job.*`, `queue.*` and `clock.*` operation once, in a folder of its own; answers what was printed.
+fn whole_surface() -> Vec<String> {
+    let folder = folder();
+    let mut exec = Exec::start(folder.path(), &["--clock", "manual", "--now", "1000", "--seed", "7"]);
+    let mut said = Vec::new();
+    let mut tokens = Vec::new();
+    let steps = [
+        json!({"op": "job.enqueue", "queue": "q", "kind": "fit", "payload": {"depth": 7.0}, "unique_key": "u"}),
+        json!({"op": "job.enqueue", "queue": "q", "kind": "fit", "unique_key": "u"}),
+        json!({"op": "job.enqueue", "queue": "q", "kind": "fit", "job": "0".repeat(31) + "a", "delay_ms": 500,
+               "target": "spam", "timeout_ms": 9_000, "retention_ms": 10}),
+        json!({"op": "job.enqueue_batch", "jobs": [{"queue": "q", "kind": "score"}, {"queue": "r", "kind": "score"}]}),
+        json!({"op": "queue.pause", "queue": "r"}),
+        json!({"op": "job.claim", "queues": ["r", "q"], "worker": "w", "limit": 5, "wait_ms": 60_000}),
+        json!({"op": "job.heartbeat", "token": 0, "lease_ms": 5_000}),
+        json!({"op": "job.progress", "token": 0, "percent": 40, "checkpoint": {"epoch": 3}}),
+        json!({"op": "job.fail", "token": 0, "error": "no luck"}),
+        json!({"op": "job.snooze", "token": 1, "delay_ms": 5}),
+        json!({"op": "queue.resume", "queue": "r"}),
+        json!({"op": "clock.advance", "ms": 2_000}),
+        json!({"op": "job.maintain"}),
+        json!({"op": "job.claim", "queues": ["q", "r"], "worker": "w", "limit": 4}),
+        json!({"op": "job.release", "token": 2}),
+        json!({"op": "job.discard", "token": 3, "reason": "useless"}),
+        json!({"op": "job.complete_and_claim", "token": 4, "result": null, "queues": ["q"], "worker": "x"}),
+        json!({"op": "job.retry", "job": "0".repeat(31) + "a"}),
+        json!({"op": "job.cancel", "job": "0".repeat(31) + "a"}),
+        json!({"op": "job.get", "job": "0".repeat(31) + "a"}),
+        json!({"op": "job.get", "job": "0".repeat(32)}),
+        json!({"op": "job.list", "queue": "q", "limit": 2}),
+        json!({"op": "job.attempts", "job": "0".repeat(31) + "a"}),
+        json!({"op": "job.counts"}),
+        json!({"op": "job.complete", "token": 5, "result": {"f1": 0.91}}),
+        json!({"op": "job.prune", "older_than_ms": 0}),
+        json!({"op": "job.counts", "queue": "q"}),
+        json!({"op": "store.digest"}),
+    ];
+    for mut step in steps {
+        if let Some(place) = step["token"].as_u64() {
+            step["token"] = Value::clone(&tokens[place as usize]);
+        }
+        let line = exec.say(&step.to_string());
+        let reply: Value = serde_json::from_str(&line).unwrap();
+        assert!(reply.get("ok").is_some(), "{step} answered {line}");
+        let claims = reply["ok"].as_array().into_iter().flatten();
+        tokens.extend(claims.filter_map(|claim| claim.get("token").cloned()));
+        said.push(line);
+    }
+    said
+}
+
+#[test]
+fn the_same_seed_clock_and_input_give_the_same_bytes_over_the_whole_surface() {
+    let said = whole_surface();
+    assert_eq!(said, whole_surface());
+    let golden = |place: usize, line: &str| assert_eq!(said[place], line, "step {place}");
+    let a = "0000000000000000000000000000000a";
+    golden(2, &format!(r#"{{"id":null,"ok":{{"job":"{a}","outcome":"inserted"}}}}"#));
+    golden(6, r#"{"id":null,"ok":{"cancel_requested":false}}"#);
+    golden(7, r#"{"id":null,"ok":null}"#);
+    golden(11, r#"{"id":null,"ok":3000}"#);
+    golden(20, r#"{"id":null,"ok":null}"#);
+    let parse = |place: usize| -> Value { serde_json::from_str(&said[place]).unwrap() };
+    assert_eq!(parse(0)["ok"]["job"], parse(1)["ok"]["job"], "the unique key is held");
+    assert_eq!(parse(1)["ok"]["outcome"], "existing");
+    assert_eq!(parse(5)["ok"].as_array().unwrap().len(), 2, "a paused queue adds nothing");
+    let failed = &parse(8)["ok"];
+    // Backoff of 1 s, up to a fifth shorter by chance, and the same chance each time.
+    let run_at = failed["run_at"].as_u64().unwrap();
+    assert!(failed["state"] == "retryable" && (1_800..=2_000).contains(&run_at), "{failed}");
+    assert_eq!((&failed["progress"], &failed["checkpoint"]), (&json!(40), &json!({"epoch": 3})));
+    assert_eq!(parse(9)["ok"]["state"], "scheduled");
+    assert_eq!(parse(12)["ok"], json!({"promoted": 3, "taken_back": 0, "pruned": 0}));
+    assert_eq!(parse(13)["ok"].as_array().unwrap().len(), 4);
+    assert_eq!(parse(19)["ok"]["target"], "spam");
+    assert!(
+        said[24].contains(r#""result":{"f1":0.910}"#) || said[24].contains(r#""result":{"f1":0.91}"#),
+        "{}",
+        said[24]
+    );
+}
