@@ -37,7 +37,7 @@ fn version(number: u32) -> NewVersion {
     NewVersion::new()
         .label(format!("l{number}"))
         .external_id(format!("id {number}"))
-        .stage(if number % 2 == 0 { "even" } else { "odd" })
+        .stage(if number.is_multiple_of(2) { "even" } else { "odd" })
         .tag("n", number.to_string())
         .artifact(vec![(number % 50) as u8; 100])
 }
