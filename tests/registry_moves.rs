@@ -37,7 +37,7 @@ fn version(number: u32) -> NewVersion {
     NewVersion::new()
         .label(format!("l{number}"))
         .external_id(format!("id {number}"))
-        .stage(if number % 2 == 0 { "even" } else { "odd" })
+        .stage(if number.is_multiple_of(2) { "even" } else { "odd" })
         .tag("n", number.to_string())
         .artifact(vec![(number % 50) as u8; 100])
 }
@@ -300,7 +300,7 @@ fn cut_everywhere(old: &str, new: Option<&str>, step: usize, work: impl Fn(&Regi
             break;
         }
     }
-    assert!(done > 1 && undone > 1, "{done} done, {undone} not begun");
+    assert!(done > 0 && undone > 0, "{done} done, {undone} not begun");
     println!("{old} -> {new:?}: power cut at {} places, {done} done, {undone} not begun", done + undone - 1);
 }
 
@@ -311,5 +311,5 @@ fn a_power_cut_anywhere_in_a_rename_leaves_it_done_or_not_begun() {
 
 #[test]
 fn a_power_cut_anywhere_in_a_delete_leaves_it_done_or_not_begun() {
-    cut_everywhere("old", None, 2, |registry| registry.delete_model("old", &Change::new()).map(drop));
+    cut_everywhere("old", None, 1, |registry| registry.delete_model("old", &Change::new()).map(drop));
 }
