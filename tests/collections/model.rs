@@ -66,6 +66,9 @@ struct Question {
     index: IndexSpec,
 }
 
+/// A place in an entry, and the bounds of its value.
+type Test = (usize, (Bound<Value>, Bound<Value>));
+
 /// Draws a question that `index` serves.
 fn question(dice: &Dice, model: &Model, index: &IndexSpec) -> Question {
     let all: Vec<&Item> = model.rows.values().map(|(item, _)| item).collect();
@@ -73,7 +76,7 @@ fn question(dice: &Dice, model: &Model, index: &IndexSpec) -> Question {
     // Values that are there, mostly.
     let from = |dice: &Dice| if all.is_empty() || dice.once_in(4) { drawn.clone() } else { dice.pick(&all).clone() };
     let mut query = Query::index(index.name);
-    let mut tests: Vec<(usize, (Bound<Value>, Bound<Value>))> = Vec::new();
+    let mut tests: Vec<Test> = Vec::new();
     let mut start: Option<(usize, Vec<u8>)> = None;
     let equal = dice.below(index.parts.len() + 1);
     // What has no value to ask with ends the equal parts.
@@ -142,7 +145,7 @@ fn question(dice: &Dice, model: &Model, index: &IndexSpec) -> Question {
     }
     let turned = (ordered > 0 && flip) != reversed;
     let expected = answer(model, index, turned, |entry| {
-        let inside = |(place, bounds): &(usize, (Bound<Value>, Bound<Value>))| {
+        let inside = |(place, bounds): &Test| {
             let value = &entry[*place];
             let above = match &bounds.0 {
                 Bound::Included(low) => value >= low,
