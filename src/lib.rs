@@ -51,7 +51,9 @@ pub mod json;
 pub use clock::{Clock, Ids, ManualClock, Stopwatch, SystemClock};
 pub use config::{Config, Durability};
 pub use error::{Error, ErrorKind, Result};
-pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Token};
+pub use jobs::{
+    Backoff, ClaimRequest, Done, Handlers, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Run, Token, WorkerPool,
+};
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};

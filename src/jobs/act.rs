@@ -48,10 +48,14 @@ impl Finish {
         Ok(Finish::Snooze { delay_ms })
     }
 
-    /// Ends the claim behind `token`.
+    /// Ends the claim behind `token`, now.
     pub fn apply(&self, txn: &mut Transaction<'_>, token: &Token) -> Result<Pair> {
+        self.apply_at(txn, token, txn.now_ms())
+    }
+
+    /// Ends the claim behind `token`, as of `now`.
+    pub fn apply_at(&self, txn: &mut Transaction<'_>, token: &Token, now: u64) -> Result<Pair> {
         let pair = fence(load(txn, token.job)?, token)?;
-        let now = txn.now_ms();
         let event = match self.clone() {
             Finish::Complete { result } => Event::Complete { now, result },
             Finish::Fail { reason, error, retry_in_ms } => {

@@ -59,6 +59,8 @@ struct Slot {
     waiting: bool,
     /// The queue that it was rung for, until it has looked to the end.
     rung: Option<Arc<str>>,
+    /// Called to look, whatever there is.
+    called: bool,
     /// When it will look by itself: by the wall clock, by the monotonic one. 0: it does not sleep yet.
     until: (u64, u64),
 }
@@ -174,6 +176,14 @@ impl State {
         }
     }
 
+    /// Lets everybody look: a pool stops, or wants to be alone. Who is about to sleep looks once more instead.
+    pub fn call_all(&mut self) {
+        for slot in self.sleepers.slots.values_mut().filter(|slot| matches!(slot.wake, Wake::Thread(_))) {
+            slot.called = true;
+            slot.wake();
+        }
+    }
+
     /// When the first job is due that somebody waits for and nobody is up for; `u64::MAX`: none is.
     fn next_due(&mut self) -> u64 {
         self.alarms().map(|(due, _)| due).min().unwrap_or(u64::MAX)
@@ -212,7 +222,7 @@ impl Sleeper {
         let mut state = lines.lock();
         state.sleepers.last += 1;
         let id = state.sleepers.last;
-        let slot = Slot { queues: queues.into(), wake, waiting: false, rung: None, until: (0, 0) };
+        let slot = Slot { queues: queues.into(), wake, waiting: false, rung: None, called: false, until: (0, 0) };
         state.sleepers.slots.insert(id, slot);
         drop(state);
         Sleeper { lines: Arc::clone(lines), id }
@@ -256,7 +266,7 @@ impl Sleeper {
             let Some(slot) = state.sleepers.slots.get(&self.id) else { return };
             let Wake::Thread(thread) = &slot.wake else { return };
             let thread = Arc::clone(thread);
-            if slot.rung.is_some() || left.is_zero() {
+            if slot.rung.is_some() || slot.called || left.is_zero() {
                 break;
             }
             if keeps_watch {
@@ -278,6 +288,9 @@ impl Sleeper {
             }
             // Woken, timed out or for no reason: everything is asked again.
             thread.wait_for(&mut state, left);
+        }
+        if let Some(slot) = state.sleepers.slots.get_mut(&self.id) {
+            slot.called = false;
         }
         state.stop_waiting(self.id);
     }

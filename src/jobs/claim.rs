@@ -11,8 +11,8 @@
 //! only manners: the transaction decides, by the state it finds. A candidate that can't be read is passed over; verify
 //! reports it.
 //!
-//! Cost: a claim that finds nothing calls the store not once, as long as nothing is due; one that finds a job in its
-//! window is one transaction. Writes of one job's steps, as the package's `tests/queue_cost.rs` counts them (the counters
+//! Cost: a claim that finds nothing reads nothing, as long as nothing is due (it only asks whether the store is open);
+//! one that finds a job in its window is one transaction. Writes of one job's steps, as the package's `tests/queue_cost.rs` counts them (the counters
 //! and the sequence are hot keys, which the engine writes once a batch):
 //!
 //! ```text
@@ -62,6 +62,8 @@ pub struct ClaimRequest {
     worker: String,
     limit: usize,
     lease_ms: Option<u64>,
+    /// Passes over jobs that have crashed before.
+    pub(crate) fresh_only: bool,
 }
 
 impl ClaimRequest {
@@ -69,7 +71,7 @@ impl ClaimRequest {
     #[must_use]
     pub fn new<S: Into<String>>(queues: impl IntoIterator<Item = S>) -> Self {
         let queues = queues.into_iter().map(Into::into).collect();
-        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None }
+        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None, fresh_only: false }
     }
 
     /// Who claims; shown on the job.
@@ -145,18 +147,38 @@ impl Jobs {
         if wait_ms > WAIT_MS_MAX {
             return Err(Error::invalid(format!("wait_ms: 0..={WAIT_MS_MAX}, got {wait_ms}")));
         }
+        self.claim_wait_unless(request, wait_ms, &|| false)
+    }
+
+    /// As [`Jobs::claim_wait`], and answers none as soon as `gives_up`: asked before each look and each sleep, and whoever
+    /// changes its answer calls everybody to look.
+    pub(crate) fn claim_wait_unless(
+        &self,
+        request: &ClaimRequest,
+        wait_ms: u64,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<Vec<Lease>> {
         let waited = Stopwatch::start();
+        if gives_up() {
+            return Ok(Vec::new());
+        }
         let leases = self.claim_with(request)?;
         if !leases.is_empty() || wait_ms == 0 {
             return Ok(leases);
         }
         let sleeper = Sleeper::thread(&self.shared.lines, &request.queues);
         loop {
+            if gives_up() {
+                return Ok(Vec::new());
+            }
             let left = Duration::from_millis(wait_ms).saturating_sub(waited.elapsed());
             if left.is_zero() {
                 return Ok(Vec::new());
             }
             sleeper.wait(self.shared.store.clock(), left);
+            if gives_up() {
+                return Ok(Vec::new());
+            }
             let leases = self.claim_with(request)?;
             if !leases.is_empty() {
                 return Ok(leases);
@@ -204,11 +226,18 @@ impl Jobs {
             if let Some((token, _)) = finish.take() {
                 self.shared.deadlines.forget(token.job, token.number);
             }
+            let none_stale = claimed.stale.is_empty();
             picked.gone(claimed.pairs.iter().map(Pair::id).chain(claimed.stale));
             if !claimed.pairs.is_empty() {
                 return Ok(claimed.pairs.iter().filter_map(|pair| self.hand_out(pair, started)).collect());
             }
+            // Suspects that are not for this claimer would only be picked again.
+            if request.fresh_only && none_stale {
+                break;
+            }
         }
+        // That there is nothing may have come from memory alone, and a closed store is not an empty queue.
+        self.shared.store.read(|_| Ok(()))?;
         Ok(Vec::new())
     }
 
@@ -267,6 +296,8 @@ fn claim_available(
             break;
         }
         let pair = match load(txn, candidate.job) {
+            // Not for this claimer, and not stale: it goes to somebody else.
+            Ok(Some(pair)) if request.fresh_only && pair.head.crash_count > 0 => continue,
             // At another place means: enqueued anew further back. It is told, and claimed when its turn comes.
             Ok(Some(pair)) if pair.head.state == State::Available && pair.place() == candidate.place => pair,
             Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),

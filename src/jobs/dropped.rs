@@ -1,8 +1,8 @@
 //! Leases that were dropped unfinished, on their way to be failed.
 //!
 //! ```text
-//!   drop(lease) ──> note: token, reason, error ──> the next call of the queue ──> one buffered commit: Fail
-//!        never waits, never panics                 (or a claimer that waits: a note wakes it)
+//!   drop(lease) ──> note: token, reason, time ──> the next call of the queue ──> one buffered commit: Fail
+//!        never waits, never panics                (or a claimer that waits: a note wakes it)
 //! ```
 //!
 //! A lease may be dropped anywhere: while unwinding, under a caller's lock, inside a transaction's body. So a drop
@@ -39,6 +39,8 @@ struct Note {
     token: Token,
     reason: Reason,
     error: Option<String>,
+    /// When that was: the attempt ended then, and its backoff counts from there.
+    dropped_at: u64,
 }
 
 impl Dropped {
@@ -65,7 +67,8 @@ impl Dropped {
 impl Jobs {
     /// Notes that the lease behind `token` was dropped.
     pub(crate) fn note_dropped(&self, token: Token, reason: Reason, error: Option<&str>) {
-        self.shared.dropped.leave(Note { token, reason, error: error.map(cut_error) });
+        let dropped_at = self.shared.store.clock().now_ms();
+        self.shared.dropped.leave(Note { token, reason, error: error.map(cut_error), dropped_at });
         self.shared.lines.lock().look_now();
     }
 
@@ -81,7 +84,7 @@ impl Jobs {
                 for note in &notes {
                     let (reason, error) = (note.reason, note.error.clone());
                     let finish = Finish::Fail { reason, error, retry_in_ms: None };
-                    match finish.apply(txn, &note.token) {
+                    match finish.apply_at(txn, &note.token, note.dropped_at) {
                         Ok(_) => ended.push(note.token),
                         // Over in another way; or unreadable, which verify reports and upkeep passes over.
                         Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Corrupt) => {}

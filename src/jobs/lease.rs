@@ -42,6 +42,11 @@ impl Lease {
         &self.job
     }
 
+    /// The queue that it came from.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// The claim's token.
     #[must_use]
     pub fn token(&self) -> Token {

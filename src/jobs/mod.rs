@@ -9,6 +9,7 @@
 //!              dropped (leases that nobody finished)
 //!   in memory  lines (one line a queue: window · floor; told by the engine as note) ──> pick, bell · deadlines
 //!   recovery   the startup sweep, by the same functions
+//!   pool       threads that claim and run a host's handlers; drain, the same on one thread for tests
 //! ```
 //!
 //! It promises:
@@ -22,8 +23,9 @@
 //! - A job that becomes ready wakes one waiting claimer, whichever way it became so.
 //! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
 //!
-//! It refuses to block: no thread of its own; due jobs are promoted, expired leases taken back and old jobs pruned inside claims and
-//! by [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
+//! It refuses to block: no thread of its own (a [`WorkerPool`] has some, and nothing depends on one); due jobs are
+//! promoted, expired leases taken back and old jobs pruned inside claims and by [`Jobs::maintain`]. Limits: the claims
+//! of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
 
 mod act;
@@ -46,6 +48,7 @@ mod note;
 mod pair;
 mod pause;
 mod pick;
+mod pool;
 mod prune;
 mod read;
 pub mod recovery;
@@ -81,6 +84,7 @@ pub use new_job::{
     BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
+pub use pool::{Done, HandlerError, Handlers, PoolBuilder, PoolStats, Run, Shutdown, Tally, WorkerPool};
 pub use read::{JobFilter, JobPage};
 pub use repair::verify;
 pub(crate) use repair::{claim, repair};
