@@ -9,6 +9,7 @@
 //! counter          counter number u32 | group
 //! history          part tag u16 | parts
 //! records          part tag u16 | SHA-256, for what is kept under its hash; | a text, for what is kept under one
+//!                  collection escaped and terminated | key parts, for what hosts keep
 //! blob             value id u128 | piece u32, from 0
 //! meta             a name, escaped and terminated | parts
 //! ```
@@ -236,6 +237,18 @@ pub fn content(tag: u16, sha256: &[u8; 32]) -> Vec<u8> {
 #[must_use]
 pub fn content_prefix(tag: u16) -> Vec<u8> {
     KeyWriter::new().u16(tag).finish()
+}
+
+/// The key, in `records`, of a record of a host's collection.
+#[must_use]
+pub fn collected(collection: &str, key: &[u8]) -> Vec<u8> {
+    KeyWriter::new().str(collection).raw(key).finish()
+}
+
+/// What the stored keys of a collection have in common; its records' own keys follow.
+#[must_use]
+pub fn collection_prefix(collection: &str) -> Vec<u8> {
+    collected(collection, &[])
 }
 
 /// The key, in `records`, of what is kept under a text: the part's tag, then the text, escaped and terminated.

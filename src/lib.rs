@@ -57,9 +57,13 @@ pub use jobs::{
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
+pub use record::collection::{
+    Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
+    Schema, Timestamp, asc, desc,
+};
 pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
-pub use record::{Entity, RecordStore, RepairProgress, RepairReport, Schema, Transaction, View};
-pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
+pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
+pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, SearchRequest, Version, VersionRef};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]

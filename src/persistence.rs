@@ -13,8 +13,12 @@
 //! one whose bytes are not what was written (`Corrupt`).
 
 mod builder;
+mod collection;
 mod open;
+mod recover;
 mod repair;
+#[cfg(test)]
+mod sabotage_tests;
 mod stats;
 mod verify;
 
@@ -28,8 +32,9 @@ use crate::config::{Config, Durability};
 use crate::engine::local::FOLDER_FORMAT;
 use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::jobs::{Jobs, JobsOptions, recovery};
+use crate::jobs::{Jobs, JobsOptions};
 use crate::kv::{Kv, Namespace};
+use crate::record::collection::{Collection, Record};
 use crate::record::quarantine::{self, QuarantinePage, QuarantinedValue};
 use crate::record::scrub::Report;
 use crate::record::{self, RecordStore, RepairProgress, RepairReport, Transaction};
@@ -148,6 +153,16 @@ impl MlPersistence {
     /// `Invalid` for a name outside 1..=255 bytes.
     pub fn namespace(&self, name: &str) -> Result<Namespace> {
         Namespace::new(self.kv(), name)
+    }
+
+    /// The collection of `T`, created if need be. Indexes and counters that are new to records that are there are built
+    /// in the background; [`Collection::progress`] tells how far that is, [`Collection::build`] waits for it.
+    ///
+    /// # Errors
+    /// `Invalid` for a schema that makes no sense; `Unsupported` for one that contradicts what is stored, saying what
+    /// changed, and where a read-only store would have to be written; those of a commit.
+    pub fn collection<T: Record>(&self) -> Result<Collection<T>> {
+        collection::open(&self.0.records, self.0.durability)
     }
 
     /// Runs `body` and commits all that it wrote, or nothing of it, with the store's durability. The body may run more
@@ -336,12 +351,7 @@ fn compose(
     let registry = Registry::new(records.clone()).with_durability(durability);
     let sweep = Stopwatch::start();
     if !read_only {
-        let swept = recovery::sweep(&records, records.engine().epoch())?;
-        report.jobs_requeued = swept.requeued;
-        report.jobs_discarded = swept.discarded;
-        report.jobs_cancelled = swept.cancelled;
-        // Values that a commit was to refer to and never did.
-        records.sweep_staged()?;
+        recover::recover(&records, &mut report)?;
         registry.recover()?;
     }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;

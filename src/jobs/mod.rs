@@ -87,7 +87,7 @@ pub use new_job::{
 pub use pool::{Done, HandlerError, Handlers, PoolBuilder, PoolStats, Run, Shutdown, Tally, WorkerPool};
 pub use read::{JobFilter, JobPage};
 pub use repair::verify;
-pub(crate) use repair::{claim, repair};
+pub(crate) use repair::{claim, repair, set_aside_unreadable_leases};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;

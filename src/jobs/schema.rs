@@ -178,6 +178,15 @@ impl Entity for Pair {
         self.head.revision = revision;
     }
 
+    /// Only an executing job has a lease, and only a finished one has finished.
+    fn contradiction(&self) -> Option<String> {
+        let Head { state, lease, finished_at, .. } = &self.head;
+        if (*state == State::Executing) != lease.is_some() {
+            return Some(format!("it is {state}, and {} a lease", if lease.is_some() { "has" } else { "has no" }));
+        }
+        (state.is_terminal() != finished_at.is_some()).then(|| format!("it is {state}, finished at {finished_at:?}"))
+    }
+
     fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {
         let Some(body) = parts.get::<Body>(catalog::JOB, key)? else { return Ok(None) };
         let head = parts.get::<Head>(catalog::CLAIM, &keys::claim(body.id))?;

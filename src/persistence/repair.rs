@@ -14,7 +14,7 @@ use crate::{jobs, kv, registry};
 
 /// Repairs all of the store, in many small transactions.
 pub(super) fn repair(records: &RecordStore, watch: Watch<'_>) -> Result<RepairReport> {
-    repair::repair(records, watch, |run| everything(run))
+    repair::repair(records, watch, everything)
 }
 
 fn everything(run: &mut Repairer<'_>) -> Result<()> {

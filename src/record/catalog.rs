@@ -5,9 +5,11 @@
 //! tags       1 model · 2 version · 3 job · 4 claim · 5 kv value · 6 unique entry · 7 piece head · 8 queue sequence
 //!            9 queue paused · 10 job attempts · 11 pointer history · 12 artifact · 13 artifact references
 //!            14 epoch · 15 format mark · 16 staged value · 20 leftovers of models · 24 quarantined value
-//!            25 repair under way
-//! indexes    1..=19 jobs · 20..=49 registry
+//!            25 repair under way · 40 host record · 41 collection definition · 42 collection build · 43 late record
+//!            44 next collection number
+//! indexes    1..=19 jobs · 20..=49 registry · 65536.. hosts' collections, given out by each store
 //! counters   1..=9 jobs · 10..=29 registry · 30 kv entries by namespace · 31 quarantined values by tree
+//!            65536.. hosts' collections, from the same line as their indexes
 //! ```
 
 use crate::codec::Part;
@@ -50,6 +52,18 @@ pub const REPAIR_MARK: Part = Part { tree: Tree::Meta, tag: 25, version: 1 };
 
 /// What is still to be swept away of earlier lives of a model's name, by the name.
 pub const LEFTOVERS: Part = Part { tree: Tree::Records, tag: 20, version: 1 };
+/// What a host keeps in a collection, by collection and key. Its schema version is the host's own.
+pub const HOST_RECORD: Part = Part { tree: Tree::Records, tag: 40, version: 1 };
+/// What is kept about a collection: its items and their numbers.
+pub const COLLECTION: Part = Part { tree: Tree::Meta, tag: 41, version: 1 };
+/// How far the construction of a collection's new items has come.
+pub const COLLECTION_BUILD: Part = Part { tree: Tree::Meta, tag: 42, version: 1 };
+/// A record that was inserted behind the back of that construction.
+pub const COLLECTION_LATE: Part = Part { tree: Tree::Meta, tag: 43, version: 1 };
+/// The next number for an index or counter of a collection, at first [`COLLECTION_NUMBER_FIRST`].
+pub const COLLECTION_NUMBERS: Part = Part { tree: Tree::Meta, tag: 44, version: 1 };
+/// Below it are the numbers of this table.
+pub const COLLECTION_NUMBER_FIRST: u32 = 1 << 16;
 
 /// Counter: entries of the plain contract, by namespace.
 pub const KV_ENTRIES: u32 = 30;
@@ -145,9 +159,14 @@ mod tests {
             LEFTOVERS,
             QUARANTINED,
             REPAIR_MARK,
+            HOST_RECORD,
+            COLLECTION,
+            COLLECTION_BUILD,
+            COLLECTION_LATE,
+            COLLECTION_NUMBERS,
         ];
         let mut tags: Vec<u16> = parts.iter().map(|part| part.tag).chain([7, 14]).collect();
         tags.sort_unstable();
-        assert_eq!(tags, (1..=16).chain([20, 24, 25]).collect::<Vec<_>>());
+        assert_eq!(tags, (1..=16).chain([20, 24, 25]).chain(40..=44).collect::<Vec<_>>());
     }
 }

@@ -36,7 +36,7 @@ mod view;
 pub use digest::digest;
 pub use repair::{RepairProgress, RepairReport, Watch};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
-pub use stage::Staged;
+pub use stage::{Staged, SweptStaged};
 pub use store::RecordStore;
 pub use txn::Transaction;
 pub use value::{PartReader, PartWriter};

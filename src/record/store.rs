@@ -23,7 +23,9 @@ pub struct RecordStore {
 
 impl fmt::Debug for RecordStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordStore").field("engine", &self.engine).finish_non_exhaustive()
+        let collections: Vec<String> = self.collections().iter().map(|opened| opened.name().to_owned()).collect();
+        let mut about = f.debug_struct("RecordStore");
+        about.field("engine", &self.engine).field("collections", &collections).finish_non_exhaustive()
     }
 }
 
@@ -84,9 +86,10 @@ impl RecordStore {
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<(T, Committed)> {
         let (now_ms, base_id) = (self.clock.now_ms(), self.ids.next_u128());
+        let opened = self.opened.snapshot();
         let mut answer = None;
         let committed = self.engine.transact(&TxnOptions::durability(durability), &mut |txn| {
-            let mut transaction = Transaction::new(txn, now_ms, base_id);
+            let mut transaction = Transaction::new(txn, now_ms, base_id, Arc::clone(&opened));
             answer = None;
             let value = body(&mut transaction)?;
             transaction.finish()?;

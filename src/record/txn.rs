@@ -16,6 +16,7 @@ use crate::engine::{Tree, Txn};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
+use super::collection::Snapshot;
 use super::fresh::FreshIds;
 use super::kind::{Built, Fixed, Kind};
 use super::schema::{Entity, Index, IndexPlace};
@@ -32,10 +33,12 @@ pub struct Transaction<'t> {
     /// The revision of each record as this body last read or wrote it, by tag and name of its kind and its key.
     seen: HashMap<(u16, &'static str, Vec<u8>), Option<u64>>,
     spoiled: Option<Error>,
+    /// The collections that were open when the transaction began.
+    pub(super) opened: Snapshot,
 }
 
 impl<'t> Transaction<'t> {
-    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128) -> Self {
+    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128, opened: Snapshot) -> Self {
         Transaction {
             txn,
             ids: FreshIds::new(base_id),
@@ -43,6 +46,7 @@ impl<'t> Transaction<'t> {
             sums: BTreeMap::new(),
             seen: HashMap::new(),
             spoiled: None,
+            opened,
         }
     }
 
@@ -215,6 +219,16 @@ impl<'t> Transaction<'t> {
         self.count(difference);
         self.saw(kind, &key, Some(&new));
         Ok(new)
+    }
+
+    /// Writes the entries and sums of a record that is stored, for a kind that has none of them yet.
+    pub(super) fn derive<K: Kind>(&mut self, kind: &K, record: &K::Record) -> Result<()> {
+        let difference = Difference::between(kind, &kind.key(record), None, Some(record), Built::WHOLE)?;
+        difference.check_unique(kind.name(), self.txn)?;
+        let applied = difference.apply(self.txn);
+        self.settle(applied)?;
+        self.count(difference);
+        Ok(())
     }
 
     /// Removes `old`, which this very body got or wrote, and everything kept about it.

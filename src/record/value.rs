@@ -63,6 +63,20 @@ impl<'a> PartReader<'a> {
         }
     }
 
+    /// What `read` makes of the whole envelope at `key`, for values whose type depends on their schema version.
+    pub(super) fn get_with<T>(
+        &mut self,
+        part: Part,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(stored) = self.stored(part.tree, key)? else { return Ok(None) };
+        match codec::read_head(part.tree, key, &stored)? {
+            None => read(&stored).map(Some),
+            Some(head) => read(&self.assemble(part.tree, key, &head)?).map(Some),
+        }
+    }
+
     /// Whether the stored bytes are a whole value of `part`, pieces included, without reading the payload.
     pub(super) fn check(&mut self, part: Part, key: &[u8], stored: &[u8]) -> Result<()> {
         match codec::read_head(part.tree, key, stored)? {

@@ -210,6 +210,21 @@ impl<'v> View<'v> {
     }
 }
 
+impl View<'_> {
+    /// The first keys of a range, at most `limit` of them.
+    pub(super) fn first_keys(&self, tree: Tree, range: KeyRange, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let (mut keys, mut rest) = (Vec::new(), range);
+        loop {
+            let page = self.reader.scan(tree, &rest, Direction::Ascending, limit - keys.len())?;
+            keys.extend(page.entries.into_iter().map(|(key, _)| key));
+            match page.resume {
+                Some(resume) if keys.len() < limit => rest = rest.behind(&resume, Direction::Ascending),
+                _ => return Ok(keys),
+            }
+        }
+    }
+}
+
 /// The entries of an index whose parts lie in `range`. A bound stands for every entry that begins with it.
 pub(super) fn parts_range(index: u32, range: &KeyRange) -> KeyRange {
     let at = |parts: &[u8]| keys::index_prefix(index, parts);

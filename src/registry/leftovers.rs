@@ -69,7 +69,7 @@ impl Leftovers {
     }
 
     /// A number for the name's next life that no leftover has.
-    fn next_incarnation(&self, name: &str) -> Result<u32> {
+    pub(crate) fn next_incarnation(&self, name: &str) -> Result<u32> {
         let Some((last, _)) = self.0.last_key_value() else { return Ok(0) };
         last.checked_add(1).ok_or_else(|| {
             Error::new(

@@ -16,6 +16,7 @@ use super::artifact::Sha256;
 use super::leftovers::{self, Life};
 use super::property::Bytes;
 use super::record::{ModelRecord, VersionRecord};
+use super::repair::{broken_moves, lost, stray_move};
 use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{ErrorKind, Result};
 use crate::keys;
@@ -76,7 +77,19 @@ pub fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
             report.violation(ViolationKind::ReferenceBroken, Tree::Models, &key, detail);
         }
     }
+    verify_moves(view, report)?;
     verify_artifacts(view, holders, unreadable, report)
+}
+
+/// Checks that each pointer move is one that its model keeps.
+fn verify_moves(view: &View<'_>, report: &mut Report) -> Result<()> {
+    scrub::for_each_entry(view, Tree::History, KeyRange::prefix(&super::repair::moves_prefix()), |key, _| {
+        report.records += 1;
+        if stray_move(view, key)? {
+            report.violation(ViolationKind::ReferenceBroken, Tree::History, key, "a pointer move that no model keeps");
+        }
+        Ok(())
+    })
 }
 
 /// Checks each model against its versions; takes the tallies of readable models away.
@@ -101,6 +114,10 @@ fn verify_models(
                 Err(error) => return Err(error),
             }
         }
+        if let Some((at, what)) = broken_moves(view, &model)? {
+            report.violation(ViolationKind::ReferenceBroken, Tree::History, &at, what);
+        }
+        let mut broken = |detail: String| report.violation(ViolationKind::ReferenceBroken, Tree::Models, key, detail);
         if tally.highest > model.last_version {
             broken(format!("last_version is {}, yet there is version {}", model.last_version, tally.highest));
         }
@@ -125,6 +142,7 @@ fn verify_artifacts(
     let tree = catalog::ARTIFACT.tree;
     let counts = keys::content_prefix(catalog::ARTIFACT_REFERENCES.tag);
     let contents = keys::content_prefix(catalog::ARTIFACT.tag);
+    let lost = lost(view)?;
     each_key(view, tree, |key| {
         if let Some(hash) = key.strip_prefix(counts.as_slice()).and_then(sha256) {
             report.records += 1;
@@ -140,7 +158,9 @@ fn verify_artifacts(
                 }
                 Err(error) => return Err(error),
             }
-            if view.reader().get(tree, &keys::content(catalog::ARTIFACT.tag, &hash.0))?.is_none() {
+            let content = keys::content(catalog::ARTIFACT.tag, &hash.0);
+            // What an earlier repair set aside is known to be lost.
+            if view.reader().get(tree, &content)?.is_none() && !lost.contains(&content) {
                 report.violation(ViolationKind::ReferenceBroken, tree, key, "the bytes that it counts are missing");
             }
         } else if let Some(hash) = key.strip_prefix(contents.as_slice()).and_then(sha256) {

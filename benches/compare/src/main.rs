@@ -8,6 +8,7 @@
 //! cargo run --release -- [--rounds N] [--burst SECONDS] [--callers 1,4,16,64] [--only NAME,…] [--json FILE] [--folder DIR]
 //! cargo run --release -- --sustained SECONDS       one long run each instead of bursts
 //! cargo run --release -- --churn SECONDS           ours alone: memory and stalls under rewriting of 10 MB of live data
+//! cargo run --release -- --collection SECONDS      typed records with 0, 1, 3 and 6 indexes: save, list, count
 //! ```
 //!
 //! Markdown goes to standard output, progress to standard error. Every burst ends with a count of what is stored; a
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod churn;
+mod collection;
 mod load;
 mod options;
 mod report;
@@ -36,6 +38,9 @@ fn main() -> Result<(), Failure> {
     report::machine(&options);
     if let Mode::Churn(seconds) = options.mode {
         return churn::run(&options, seconds);
+    }
+    if let Mode::Collection(_) = options.mode {
+        return collection::run(&options);
     }
     let contenders: Vec<&Contender> = systems::ALL.iter().filter(|contender| options.wants(contender)).collect();
     let mut table = Table::default();

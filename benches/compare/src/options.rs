@@ -12,6 +12,7 @@ const HELP: &str =
     "compare [--rounds N] [--burst SECONDS] [--callers 1,4,16,64] [--only TEXT,TEXT] [--json FILE] [--folder DIR]
 compare --sustained SECONDS   one long run each (the other options hold, too)
 compare --churn SECONDS       ours alone: rewrites 10 MB of live data, Buffered, and watches memory and stalls
+compare --collection SECONDS  typed records with 0, 1, 3 and 6 indexes: save, list, count
   --only      systems whose name holds one of these texts, or is it, for a text that ends in $
   --folder    where the stores are put; not a tmpfs, or nothing is measured";
 
@@ -24,6 +25,8 @@ pub enum Mode {
     Sustained(f64),
     /// Memory and stalls of ours.
     Churn(f64),
+    /// Collections, so many seconds for each number of indexes.
+    Collection(f64),
 }
 
 /// A run, as asked for.
@@ -60,6 +63,7 @@ impl Options {
                 Long("burst") => options.mode = Mode::Burst(words.value()?.parse()?),
                 Long("sustained") => options.mode = Mode::Sustained(words.value()?.parse()?),
                 Long("churn") => options.mode = Mode::Churn(words.value()?.parse()?),
+                Long("collection") => options.mode = Mode::Collection(words.value()?.parse()?),
                 Long("rounds") => options.rounds = words.value()?.parse()?,
                 Long("callers") => {
                     let list = words.value()?.string()?;
@@ -86,6 +90,7 @@ impl Options {
                 Mode::Burst(_) => vec![1, 4, 16, 64],
                 Mode::Sustained(_) => vec![1, 16, 64],
                 Mode::Churn(_) => vec![4],
+                Mode::Collection(_) => vec![1],
             };
         }
         Ok(Some(options))
@@ -93,7 +98,8 @@ impl Options {
 
     /// How long one burst takes.
     pub fn seconds(&self) -> Duration {
-        let (Mode::Burst(seconds) | Mode::Sustained(seconds) | Mode::Churn(seconds)) = self.mode;
+        let (Mode::Burst(seconds) | Mode::Sustained(seconds) | Mode::Churn(seconds) | Mode::Collection(seconds)) =
+            self.mode;
         Duration::from_secs_f64(seconds)
     }
 

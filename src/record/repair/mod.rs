@@ -53,7 +53,7 @@ use super::txn::Transaction;
 use super::view::View;
 
 pub(crate) use pieces::pieces;
-pub(crate) use records::{records, records_of};
+pub(crate) use records::{drop_entry, records, records_of, records_with};
 pub(crate) use strays::strays;
 pub(crate) use sums::sums;
 pub(crate) use values::values;

@@ -29,8 +29,21 @@ pub(crate) fn records<R: Entity>(run: &mut Repairer<'_>, places: impl Fn(&[u8]) 
     records_of(run, &Fixed::<R>::new(), bury)
 }
 
-/// [`records`] for any kind of record. `bury` does what is to be done with one that can't be read, by its stored key
-/// and the reason, in the transaction that found it so.
+/// As [`records`], where more than setting aside is to be done with a record that can't be read: `bury` gets its stored
+/// key and the reason, in the transaction that found it so.
+pub(crate) fn records_with<R: Entity>(
+    run: &mut Repairer<'_>,
+    bury: impl FnMut(&mut Transaction<'_>, &[u8], &str, &mut Changes) -> Result<()>,
+) -> Result<()> {
+    records_of(run, &Fixed::<R>::new(), bury)
+}
+
+/// Removes an index entry that leads to nothing, for sweeps that must get past it.
+pub(crate) fn drop_entry(txn: &mut Transaction<'_>, entry: &[u8]) -> Result<()> {
+    txn.txn.delete(Tree::Index, entry)
+}
+
+/// [`records_with`] for any kind of record.
 pub(crate) fn records_of<K: Kind>(
     run: &mut Repairer<'_>,
     kind: &K,
@@ -48,7 +61,7 @@ fn counters<K: Kind>(run: &mut Repairer<'_>, kind: &K) -> Result<()> {
     let mut newer = None;
     let outcome = super::sums(run, &numbers, |run, view, sums| {
         let mut parts = PartReader::in_view(view.reader());
-        let mut seen = 0;
+        let mut seen = 0u64;
         newer = None;
         for_each(view.reader(), kind.part().tree, kind.range(), |stored_key, _| {
             let Some(key) = kind.primary_of(stored_key) else { return Ok(()) };
@@ -62,7 +75,7 @@ fn counters<K: Kind>(run: &mut Repairer<'_>, kind: &K) -> Result<()> {
                 Row::Bad(_) | Row::Absent => {}
             }
             seen += 1;
-            if seen % PAGE as u64 == 0 { run.tick(PAGE as u64) } else { Ok(()) }
+            if seen.is_multiple_of(PAGE as u64) { run.tick(PAGE as u64) } else { Ok(()) }
         })?;
         match &newer {
             Some(why) => Err(Error::unsupported(why.clone())),

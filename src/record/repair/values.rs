@@ -65,6 +65,6 @@ fn recount(
             return Ok(());
         }
         seen += 1;
-        if seen % super::PAGE as u64 == 0 { run.tick(super::PAGE as u64) } else { Ok(()) }
+        if seen.is_multiple_of(super::PAGE as u64) { run.tick(super::PAGE as u64) } else { Ok(()) }
     })
 }

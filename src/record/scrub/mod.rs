@@ -25,8 +25,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::engine::Tree;
+use crate::engine::{KeyRange, Tree};
 use crate::error::{Error, ErrorKind, Result};
+
+use super::view::{View, for_each};
 
 pub use pieces::verify_pieces;
 pub use records::verify;
@@ -119,6 +121,16 @@ impl Violation {
     pub(crate) fn new(kind: ViolationKind, tree: Tree, key: &[u8], detail: impl Into<String>) -> Self {
         Violation { kind, tree: tree.name(), key: key.escape_ascii().to_string(), detail: detail.into() }
     }
+}
+
+/// Calls `visit` with every entry of `range`, page by page, in order: for the checks of the layers above.
+pub(crate) fn for_each_entry(
+    view: &View<'_>,
+    tree: Tree,
+    range: KeyRange,
+    visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    for_each(view.reader(), tree, range, visit)
 }
 
 /// Sorts what is wrong with one entry (inner) from what stops the sweep (outer).

@@ -15,7 +15,7 @@
 //! exactly once, whatever is written in between. A token goes on behind a place in the order, so it is bound to the
 //! filter, the order and the model, but not to the size of a page.
 //!
-//! Every read of the engine is bounded ([`walk::BATCH`] entries), and so is memory: one page of rows and its place in
+//! Every read of the engine is bounded (256 entries), and so is memory: one page of rows and its place in
 //! the order. Time is not: a filter that no index answers looks at every record of the model, or of all; [`Plan`] says
 //! so beforehand. The filter is always asked of the record itself, so an index only ever saves work.
 //!

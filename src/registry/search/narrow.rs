@@ -50,9 +50,10 @@ fn texts(compare: Compare, text: String) -> Narrow {
 fn wholes(compare: Compare, number: &Number) -> Option<Narrow> {
     Some(match compare {
         Compare::Equal => Narrow::Whole(at_least(number)?, at_most(number)?),
-        // The value itself stays in: the record decides.
-        Compare::Less | Compare::AtMost => Narrow::Whole(0, at_most(number)?),
-        Compare::Greater | Compare::AtLeast => Narrow::Whole(at_least(number)?, u64::MAX),
+        Compare::Less => Narrow::Whole(0, at_most(&moved(number, -1))?),
+        Compare::AtMost => Narrow::Whole(0, at_most(number)?),
+        Compare::Greater => Narrow::Whole(at_least(&moved(number, 1))?, u64::MAX),
+        Compare::AtLeast => Narrow::Whole(at_least(number)?, u64::MAX),
     })
 }
 
@@ -85,12 +86,20 @@ fn as_number(literal: &Literal) -> Option<&Number> {
     }
 }
 
+/// A whole number, one further; another one stays, and lets one value more through than it should.
+fn moved(number: &Number, by: i128) -> Number {
+    match number {
+        Number::Whole(whole) => Number::Whole(whole.saturating_add(by)),
+        other => other.clone(),
+    }
+}
+
 /// The smallest whole number that is not below. Clamped where nothing below 0 or beyond `u64` can be stored anyway.
 fn at_least(number: &Number) -> Option<u64> {
     match number {
         Number::Whole(whole) => Some(u64::try_from((*whole).max(0)).unwrap_or(u64::MAX)),
-        // The cast clamps; a fraction more or less is the record's to decide.
-        Number::Float(float) => Some(float.floor() as u64),
+        // The cast clamps.
+        Number::Float(float) => Some(float.ceil() as u64),
         Number::Huge { .. } => None,
     }
 }
@@ -99,7 +108,7 @@ fn at_least(number: &Number) -> Option<u64> {
 fn at_most(number: &Number) -> Option<u64> {
     match number {
         Number::Whole(_) => at_least(number),
-        Number::Float(float) => Some(float.ceil() as u64),
+        Number::Float(float) => Some(float.floor() as u64),
         Number::Huge { .. } => None,
     }
 }

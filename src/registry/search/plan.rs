@@ -89,10 +89,10 @@ impl<R: Searched> Strategy<R> {
     fn has_order(&self, order: &Order) -> bool {
         match (order, self.lead) {
             (Order::Key { .. }, Lead::Time) => false,
-            (Order::Key { .. }, _) => self.ranges.len() == 1 && self.prefix.is_some(),
+            (Order::Key { .. }, _) => self.ranges.len() <= 1 && self.prefix.is_some(),
             (Order::Fields(_), Lead::Time) => {
                 let own = order.only_field().and_then(R::by_time);
-                self.ranges.len() == 1 && own.is_some_and(|own| own.number == self.index.number)
+                self.ranges.len() <= 1 && own.is_some_and(|own| own.number == self.index.number)
             }
             (Order::Fields(_), _) => false,
         }
@@ -185,7 +185,8 @@ impl<'q> Asked<'q> {
         let mut offers = Vec::new();
         for (place, field, narrow) in &self.narrows {
             offers.extend(self.by_text::<R>(*place, field, narrow));
-            if matches!(field, Field::Name | Field::Model) {
+            // The one model is an offer of its own, below: narrower, and never of another model.
+            if *field == &Field::Name || (*field == &Field::Model && self.model.is_none()) {
                 offers.extend(by_key(*place, narrow));
             }
         }

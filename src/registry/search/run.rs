@@ -22,8 +22,8 @@ pub(crate) fn models(view: &View<'_>, request: &Checked) -> Result<ModelPage> {
 
 /// A page of versions. `NotFound` for a missing model, when one is named outside the filter.
 pub(crate) fn versions(view: &View<'_>, request: &Checked) -> Result<VersionPage> {
-    let mut versions = Versions { holder: None };
-    if let Some(model) = &request.model {
+    let mut versions = Versions { only: request.model.as_deref(), holder: None };
+    if let Some(model) = versions.only {
         let holder = view.get::<ModelRecord>(&keys::model(model))?.ok_or_else(|| no_such_model(model))?;
         versions.holder = Some(holder);
     }
@@ -36,7 +36,7 @@ trait Rows {
     type Record: Searched;
     type Shown;
 
-    /// The record at `key`; `None` for a leftover that is being swept away.
+    /// The record at `key`; `None` for one of another model, and for a leftover that is being swept away.
     fn load(&mut self, view: &View<'_>, key: &[u8]) -> Result<Option<Self::Record>>;
 
     /// The record that was loaded last, as it is answered, and about its bytes.
@@ -59,15 +59,20 @@ impl Rows for Models {
 }
 
 /// Versions, with the model that was needed last: those of one model mostly come one after the other.
-struct Versions {
+struct Versions<'q> {
+    /// The only model that is searched, whatever part of which index is read.
+    only: Option<&'q str>,
     holder: Option<ModelRecord>,
 }
 
-impl Rows for Versions {
+impl Rows for Versions<'_> {
     type Record = VersionRecord;
     type Shown = Version;
 
     fn load(&mut self, view: &View<'_>, key: &[u8]) -> Result<Option<VersionRecord>> {
+        if self.only.is_some_and(|only| keys::parse_version(key).is_ok_and(|(model, _)| model != only)) {
+            return Ok(None);
+        }
         let record = present(view.get::<VersionRecord>(key)?)?;
         if self.holder.as_ref().is_none_or(|holder| holder.name != record.model) {
             self.holder = view.get(&keys::model(&record.model))?;

@@ -7,6 +7,7 @@ mod listing;
 mod models;
 mod moves;
 mod pointers;
+mod search;
 mod uses;
 mod versions;
 

@@ -408,3 +408,28 @@ fn a_damaged_leftover_is_counted_and_stops_no_sweep() {
     assert_eq!(room.engine.entries(Tree::ModelVersions).len(), 1);
     assert_eq!(registry.recover().unwrap().damaged, 1);
 }
+
+/// Repair once took leftovers for versions of a lost model and wrote that model anew.
+#[test]
+fn repair_finds_nothing_to_do_in_what_a_stopped_rename_or_delete_left() {
+    let entries = |room: &Room| Tree::ALL.iter().map(|tree| room.engine.entries(*tree)).collect::<Vec<_>>();
+    for step in 1..24 {
+        let room = Room::new();
+        furnish(&room, "a");
+        let registry = stopped_before(&room, step, |registry| {
+            let outcome = if step % 2 == 0 {
+                registry.rename_model("a", "b", &any()).map(drop)
+            } else {
+                registry.delete_model("a", &any()).map(drop)
+            };
+            drop(outcome);
+        });
+        let before = (entries(&room), seen(&registry, "a"), seen(&registry, "b"));
+        let mut watch = |_: &crate::record::RepairProgress| std::ops::ControlFlow::Continue(());
+        let report = crate::record::repair::repair(&room.store, &mut watch, super::super::repair).unwrap();
+        assert_eq!((report.mended(), report.quarantined_found), (0, 0), "step {step}: {report:?}");
+        assert_eq!((entries(&room), seen(&registry, "a"), seen(&registry, "b")), before, "step {step}");
+        registry.recover().unwrap();
+        no_leftovers(&room);
+    }
+}
