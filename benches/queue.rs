@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Failure>;
+type Part = fn(Scale) -> Outcome<Value>;
 
 const CALLERS: [usize; 4] = [1, 4, 16, 64];
 const BATCHES: [usize; 3] = [1, 10, 100];
@@ -404,8 +405,7 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let scale = if arguments.iter().any(|word| word == "--quick") { QUICK } else { FULL };
     let only = arguments.iter().position(|word| word == "--only").and_then(|at| arguments.get(at + 1));
-    let parts: [(&str, fn(Scale) -> Outcome<Value>); 4] =
-        [("rates", rates), ("latency", latency), ("wake", wake), ("memory", memory)];
+    let parts: [(&str, Part); 4] = [("rates", rates), ("latency", latency), ("wake", wake), ("memory", memory)];
     let mut report = serde_json::Map::new();
     for (name, part) in parts {
         if only.is_none_or(|only| only == name) {

@@ -63,27 +63,28 @@ fn each_step_is_one_transaction_of_a_few_writes() {
     jobs.complete(&hand, None).expect("held");
 }
 
+/// One view is opened, and nothing read in it: a store that was closed has to say so.
 #[test]
-fn an_idle_claim_asks_the_store_nothing_until_something_is_due() {
+fn an_idle_claim_reads_nothing_until_something_is_due() {
     let clock = ManualClock::at(1_000_000);
     let open = House::new(clock.clone()).open();
     let jobs = &open.jobs;
     let idle = || cost(&open, || assert!(jobs.claim(&["a", "b"], 10).expect("a claim").is_empty())).1;
     idle();
-    assert_eq!(of(&idle()), (0, 0, 0));
+    assert_eq!(of(&idle()), (0, 0, 1));
     jobs.enqueue(NewJob::new("a", "k").delay_ms(1_000)).expect("room");
     jobs.enqueue(NewJob::new("elsewhere", "k")).expect("room");
     clock.advance(999);
-    assert_eq!(of(&idle()), (0, 0, 0), "nothing is due yet");
+    assert_eq!(of(&idle()), (0, 0, 1), "nothing is due yet");
     clock.advance(1);
     let claimed = token(jobs.claim(&["a"], 1).expect("a claim"));
     jobs.fail(&claimed, None, Some(500)).expect("held");
-    assert_eq!(of(&idle()), (0, 0, 0), "the retry is not due yet");
+    assert_eq!(of(&idle()), (0, 0, 1), "the retry is not due yet");
     clock.advance(500);
     token(jobs.claim(&["a"], 1).expect("a claim"));
     jobs.pause("a").expect("a queue can be paused");
     jobs.enqueue(NewJob::new("a", "k")).expect("room");
-    assert_eq!(of(&idle()), (0, 0, 0), "a paused queue costs nothing either");
+    assert_eq!(of(&idle()), (0, 0, 1), "a paused queue costs nothing either");
     jobs.resume("a").expect("a queue can be resumed");
     token(jobs.claim(&["a"], 1).expect("a claim"));
 }
@@ -106,7 +107,7 @@ fn a_long_line_is_read_once_in_pages_whatever_was_finished_in_front_of_it() {
     assert_eq!(all.read_views, (COUNT as u64).div_ceil(256) + 3);
     assert_eq!(all.transacts, 2 * COUNT as u64);
     let (_, idle) = cost(&open, || assert!(jobs.claim(&["q"], 1).expect("a claim").is_empty()));
-    assert_eq!(of(&idle), (0, 0, 0));
+    assert_eq!(of(&idle), (0, 0, 1));
 }
 
 #[test]

@@ -40,7 +40,7 @@ type Verdict = Result<(), String>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Jobs of equal rank in the order of their ids.
+    /// Jobs of equal rank against the order in which they came.
     ForgetsEnqueueOrder,
     /// A release sends to the back of the line.
     ReleaseGoesLast,
@@ -140,7 +140,7 @@ impl Walk {
             let available = self.jobs.iter().filter(|(_, job)| job.queue == queue && job.state == State::Available);
             let mut line: Vec<_> = available
                 .map(|(id, job)| match fault {
-                    Fault::ForgetsEnqueueOrder => ((job.priority, job.run_at, 0), *id),
+                    Fault::ForgetsEnqueueOrder => ((job.priority, job.run_at, u64::MAX - job.sequence), *id),
                     Fault::NewestDueFirst => ((job.priority, u64::MAX - job.run_at, job.sequence), *id),
                     _ => ((job.priority, job.run_at, job.sequence), *id),
                 })

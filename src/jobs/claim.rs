@@ -11,8 +11,8 @@
 //! only manners: the transaction decides, by the state it finds. A candidate that can't be read is passed over; verify
 //! reports it.
 //!
-//! Cost: a claim that finds nothing calls the store not once, as long as nothing is due; one that finds a job in its
-//! window is one transaction. Writes of one job's steps, as the package's `tests/queue_cost.rs` counts them (the counters
+//! Cost: a claim that finds nothing reads nothing, as long as nothing is due (it only asks whether the store is open);
+//! one that finds a job in its window is one transaction. Writes of one job's steps, as the package's `tests/queue_cost.rs` counts them (the counters
 //! and the sequence are hot keys, which the engine writes once a batch):
 //!
 //! ```text
