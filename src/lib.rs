@@ -35,6 +35,7 @@ pub mod kv;
 
 pub mod jobs;
 pub mod registry;
+pub mod snapshot;
 
 pub mod record;
 
@@ -50,6 +51,7 @@ pub mod json;
 
 pub use clock::{Clock, Ids, ManualClock, Stopwatch, SystemClock};
 pub use config::{Config, Durability};
+pub use engine::Cursor;
 pub use error::{Error, ErrorKind, Result};
 pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Token};
 pub use json::Json;
@@ -57,6 +59,7 @@ pub use kv::{KeyValue, Namespace};
 pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
 pub use record::{Entity, RecordStore, Schema, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
+pub use snapshot::{SnapshotInfo, SnapshotKind};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]

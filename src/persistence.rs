@@ -14,6 +14,7 @@
 
 mod builder;
 mod open;
+mod snapshots;
 mod stats;
 mod verify;
 

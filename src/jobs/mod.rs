@@ -94,20 +94,24 @@ pub struct Jobs {
 #[derive(Debug)]
 struct Shared {
     store: RecordStore,
-    epoch: Epoch,
     deadlines: deadlines::Deadlines,
     reserved: claim::Reserved,
     bell: bell::Bell,
+}
+
+impl Shared {
+    /// The opening that leases are granted in: another one once the store's state has been replaced.
+    fn epoch(&self) -> Epoch {
+        self.store.engine().epoch()
+    }
 }
 
 impl Jobs {
     /// The queue of `store`. Run [`recovery::sweep`] first: it takes back what an earlier opening left executing.
     #[must_use]
     pub fn new(store: RecordStore, options: JobsOptions) -> Self {
-        let epoch = store.engine().epoch();
         let shared = Shared {
             store,
-            epoch,
             deadlines: deadlines::Deadlines::default(),
             reserved: claim::Reserved::default(),
             bell: bell::Bell::default(),

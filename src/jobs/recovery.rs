@@ -48,7 +48,7 @@ impl Jobs {
     /// # Errors
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
-        let epoch = self.shared.epoch;
+        let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })
     }
 }

@@ -27,7 +27,7 @@ mod upkeep;
 mod value;
 mod view;
 
-pub use digest::digest;
+pub use digest::{digest, digest_bytes};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
 pub use stage::Staged;
 pub use store::RecordStore;

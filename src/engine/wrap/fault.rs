@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Page, Reader,
-    Tree, Txn, TxnOptions, Value, WriteBatch,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
+    KvStore, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::{Error, Result};
 
@@ -217,6 +217,18 @@ impl Engine for FaultEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.plans.run(EngineCall::Changes, || self.inner.changes(after, limit))
+    }
+
+    fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
+        self.inner.hold_changes()
+    }
+
+    fn position(&self, at: &Cursor) -> Result<Position> {
+        self.inner.position(at)
+    }
+
+    fn replace(&self, only_if_empty: bool, fill: &mut dyn FnMut(&mut dyn Fresh) -> Result<Position>) -> Result<()> {
+        self.inner.replace(only_if_empty, fill)
     }
 
     fn cursor(&self) -> Cursor {
