@@ -56,10 +56,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Token};
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
-pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
+pub use persistence::{
+    Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, StoreStats,
+};
 pub use record::{Entity, RecordStore, Schema, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
-pub use snapshot::{SnapshotInfo, SnapshotKind};
+pub use snapshot::{ReplicaStatus, SnapshotInfo, SnapshotKind};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]

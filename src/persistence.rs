@@ -13,7 +13,9 @@
 //! one whose bytes are not what was written (`Corrupt`).
 
 mod builder;
+mod feed;
 mod open;
+mod replica;
 mod snapshots;
 mod stats;
 mod verify;
@@ -34,6 +36,8 @@ use crate::record::{self, RecordStore, Transaction};
 use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
+pub use feed::{ChangedKey, ChangedKeys};
+pub use replica::Replica;
 pub use stats::StoreStats;
 
 /// Version of the folder's format. A build opens folders of this version and of older ones.

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ml_persistence::{
-    Change, EngineKind, ErrorKind, Json, MlPersistence, NewJob, NewVersion, SnapshotInfo, SnapshotKind,
+    Change, EngineKind, ErrorKind, Json, MlPersistence, NewJob, NewVersion, Replica, SnapshotInfo, SnapshotKind,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -236,4 +236,231 @@ fn an_export_under_sixteen_writers_is_one_point_in_time_with_all_that_was_acknow
             assert!(value("a") >= *acknowledged, "an acknowledged write is missing");
         }
     }
+}
+
+/// A primary and what it has exported so far.
+struct Source {
+    files: Files,
+    db: MlPersistence,
+    cursor: ml_persistence::Cursor,
+    exported: u64,
+}
+
+impl Source {
+    fn new() -> Self {
+        let files = Files::new();
+        let db = sled(&files.path("primary"));
+        populate(&db);
+        let cursor = db.export_snapshot(files.path("0.mlsnap"), None).unwrap().cursor;
+        Source { files, db, cursor, exported: 0 }
+    }
+
+    /// Some changes of every kind, then a delta of them.
+    fn step(&mut self) -> SnapshotInfo {
+        self.exported += 1;
+        let n = self.exported;
+        let values = self.db.namespace("cache").unwrap();
+        values.put(&format!("step{n}"), &n).unwrap();
+        values.delete(&format!("step{}", n.saturating_sub(1))).unwrap();
+        values.put("large", &"z".repeat(50_000 + n as usize)).unwrap();
+        self.db.jobs().enqueue(NewJob::new("train", "fit")).unwrap();
+        for lease in self.db.jobs().claim(&["train"], 2).unwrap() {
+            lease.complete(json!(n)).unwrap();
+        }
+        let new = NewVersion::new().artifact(vec![n as u8; 20_000]);
+        self.db.registry().register_version("spam", new).unwrap();
+        let info = self.db.export_snapshot(self.delta(n), Some(self.cursor)).unwrap();
+        self.cursor = info.cursor;
+        info
+    }
+
+    fn delta(&self, number: u64) -> PathBuf {
+        self.files.path(&format!("{number}.mlsnap"))
+    }
+}
+
+fn replica(files: &Files) -> Replica {
+    MlPersistence::builder(files.path("replica")).open_replica().unwrap()
+}
+
+fn kind<T: std::fmt::Debug>(outcome: ml_persistence::Result<T>) -> ErrorKind {
+    outcome.unwrap_err().kind()
+}
+
+#[test]
+fn a_replica_follows_by_deltas_and_stands_where_its_source_stood_after_each() {
+    let mut source = Source::new();
+    let mut follower = replica(&source.files);
+    assert_eq!(follower.status().unwrap().cursor, None);
+    follower.apply(source.files.path("0.mlsnap")).unwrap();
+    for round in 0..6 {
+        let info = source.step();
+        assert_eq!(info.kind, SnapshotKind::Delta);
+        assert_eq!(follower.status().unwrap().lag(&source.db.cursor()).unwrap() > 0, true);
+        follower.apply(source.delta(source.exported)).unwrap();
+        assert_eq!(follower.status().unwrap().cursor, Some(info.cursor));
+        assert_eq!(follower.cursor(), info.cursor);
+        assert_eq!(follower.digest().unwrap(), source.db.digest().unwrap());
+        assert_sound(&follower);
+        if round % 2 == 0 {
+            follower.close().unwrap();
+            drop(follower);
+            follower = replica(&source.files);
+        }
+    }
+    assert_eq!(follower.status().unwrap().lag(&source.db.cursor()).unwrap(), 0);
+    // A replica writes nothing and runs nothing.
+    assert_eq!(kind(follower.jobs().claim(&["train"], 1)), ErrorKind::Unsupported);
+    assert_eq!(kind(follower.namespace("n").unwrap().put("k", "v")), ErrorKind::Unsupported);
+}
+
+#[test]
+fn deltas_again_change_nothing_and_gaps_are_refused() {
+    let mut source = Source::new();
+    let follower = replica(&source.files);
+    assert_eq!(kind(follower.apply(source.delta(0).with_file_name("1.mlsnap"))), ErrorKind::NotFound);
+    source.step();
+    source.step();
+    source.step();
+    assert_eq!(kind(follower.apply(source.delta(1))), ErrorKind::NeedsFull);
+    follower.apply(source.delta(0)).unwrap();
+    assert_eq!(kind(follower.apply(source.delta(2))), ErrorKind::NeedsFull);
+    follower.apply(source.delta(1)).unwrap();
+    follower.apply(source.delta(2)).unwrap();
+    let digest = follower.digest().unwrap();
+    for again in [0, 1, 2, 1] {
+        follower.apply(source.delta(again)).unwrap();
+        assert_eq!(follower.digest().unwrap(), digest);
+    }
+    follower.apply(source.delta(3)).unwrap();
+    // One that spans more than what is missing fits, too.
+    let first = MlPersistence::inspect_snapshot(source.delta(1)).unwrap().base.unwrap();
+    source.step();
+    source.db.export_snapshot(source.files.path("span.mlsnap"), Some(first)).unwrap();
+    follower.apply(source.files.path("span.mlsnap")).unwrap();
+    assert_eq!(follower.digest().unwrap(), source.db.digest().unwrap());
+    assert_sound(&follower);
+}
+
+#[test]
+fn foreign_lineages_branches_and_the_primary_of_before_a_promotion_are_refused() {
+    let mut source = Source::new();
+    let follower = replica(&source.files);
+    follower.apply(source.delta(0)).unwrap();
+    let mut other = Source::new();
+    other.step();
+    assert_eq!(kind(follower.apply(other.delta(1))), ErrorKind::Diverged);
+    assert_eq!(kind(follower.apply(other.delta(0))), ErrorKind::Diverged);
+    assert_eq!(kind(source.db.export_snapshot(source.files.path("x"), Some(other.cursor))), ErrorKind::Diverged);
+
+    // A copy of the primary's folder goes its own way under the same lineage: another opening, another branch.
+    source.step();
+    source.db.close().unwrap();
+    copy_folder(&source.files.path("primary"), &source.files.path("branch"));
+    let branch = sled(&source.files.path("branch"));
+    branch.namespace("own").unwrap().put("k", "branch").unwrap();
+    branch.export_snapshot(source.files.path("branch.mlsnap"), Some(source.cursor)).unwrap();
+    source.db = sled(&source.files.path("primary"));
+    source.step();
+    for number in 1..=2 {
+        follower.apply(source.delta(number)).unwrap();
+    }
+    let digest = follower.digest().unwrap();
+    assert_eq!(kind(follower.apply(source.files.path("branch.mlsnap"))), ErrorKind::Diverged);
+    assert_eq!(follower.digest().unwrap(), digest);
+
+    // Promoted, it has a history of its own.
+    source.db.jobs().enqueue(NewJob::new("train", "fit")).unwrap();
+    let held = source.db.jobs().claim(&["train"], 1).unwrap();
+    source.step();
+    follower.apply(source.delta(3)).unwrap();
+    let promoted = follower.promote().unwrap();
+    assert_eq!(promoted.recovery().jobs_requeued, held.len() as u64);
+    assert_sound(&promoted);
+    source.step();
+    assert_eq!(kind(promoted.import_snapshot(source.delta(4), false)), ErrorKind::Diverged);
+    let cursor = promoted.cursor();
+    promoted.close().unwrap();
+    let again = replica(&source.files);
+    assert_eq!(kind(again.apply(source.delta(0))), ErrorKind::Conflict, "data of its own");
+    assert!(again.cursor() >= cursor);
+    drop(held);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_replica_takes_from_a_folder_what_leads_on_in_whatever_order_it_lies_there() {
+    let mut source = Source::new();
+    (0..5).for_each(|_| drop(source.step()));
+    let folder = source.files.path("shipped");
+    std::fs::create_dir(&folder).unwrap();
+    let ship = |number: u64, name: &str| {
+        std::fs::copy(source.delta(number), folder.join(format!("{name}.mlsnap"))).unwrap();
+    };
+    let follower = replica(&source.files);
+    assert_eq!(follower.follow(&folder).unwrap().len(), 0);
+    for (number, name) in [(3, "a"), (0, "z"), (1, "m"), (5, "b")] {
+        ship(number, name);
+    }
+    std::fs::write(folder.join("half.mlsnap"), &std::fs::read(source.delta(2)).unwrap()[..700]).unwrap();
+    let taken = |follower: &Replica| -> Vec<String> {
+        let taken = follower.follow(&folder).unwrap();
+        taken.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(taken(&follower), ["z", "m"]);
+    ship(2, "half");
+    ship(4, "c");
+    assert_eq!(taken(&follower), ["half", "a", "c", "b"]);
+    assert_eq!(follower.digest().unwrap(), source.db.digest().unwrap());
+    assert!(taken(&follower).is_empty());
+}
+
+#[test]
+fn a_delta_of_one_changed_job_is_small() {
+    let files = Files::new();
+    let db = sled(&files.path("primary"));
+    let jobs: Vec<NewJob> = (0..1000).map(|_| NewJob::new("train", "fit")).collect();
+    for _ in 0..5 {
+        db.jobs().enqueue_batch(&jobs).unwrap();
+    }
+    let cursor = db.sync().unwrap();
+    for lease in db.jobs().claim(&["train"], 1).unwrap() {
+        lease.complete(json!(null)).unwrap();
+    }
+    let info = db.export_snapshot(files.path("d"), Some(cursor)).unwrap();
+    assert!(info.bytes <= 10 << 10, "{info:?}");
+    assert_eq!(MlPersistence::inspect_snapshot(files.path("d")).unwrap(), info);
+}
+
+#[test]
+fn the_feed_tells_what_changed_by_name() {
+    let db = memory();
+    let start = db.sync().unwrap();
+    db.namespace("n").unwrap().put("k", "v").unwrap();
+    db.registry().register_version("spam", NewVersion::new()).unwrap();
+    let job = db.jobs().enqueue(NewJob::new("q", "k")).unwrap().job;
+    db.namespace("n").unwrap().delete("k").unwrap();
+    let page = db.changes(&start, 100).unwrap();
+    let told: Vec<(String, String, bool)> =
+        page.changes.into_iter().map(|change| (change.namespace, change.key, change.deleted)).collect();
+    let expect = |namespace: &str, key: &str, deleted| (namespace.to_owned(), key.to_owned(), deleted);
+    assert_eq!(told[0], expect("n", "k", false));
+    assert!(
+        told.contains(&expect("models", "spam", false)) && told.contains(&expect("model_versions", "spam@v1", false))
+    );
+    assert!(told.contains(&expect("jobs", &job.to_string(), false)));
+    assert_eq!(told.last().unwrap(), &expect("n", "k", true));
+    assert_eq!(db.changes(&page.cursor, 100).unwrap().changes, []);
 }

@@ -99,11 +99,13 @@ fn delta(engine: &dyn Engine, path: &Path, since: &Cursor) -> Result<SnapshotInf
         ErrorKind::Invalid => Error::with_source(ErrorKind::Diverged, format!("since: {error}"), error),
         _ => error,
     };
+    // Before the feed is asked: it has nothing to say about a cursor that is not behind the end.
+    engine.position(since).map_err(foreign)?;
     let (overlay, position) = match notes.position(engine, &end)? {
         // A state that was taken over has no history of its own: the feed says whether it stands where it is asked from.
         position if position.cursor.lineage != end.lineage => {
             engine.changes(since, 1).map_err(foreign)?;
-            (Overlay::new(path), Position { cursor: *since, ..position })
+            (Overlay::new(path), position)
         }
         position => (changes(engine, path, since, &end, &mut notes).map_err(foreign)?, position),
     };

@@ -46,6 +46,23 @@ pub(super) fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// The files of a folder with this ending, by name.
+///
+/// # Errors
+/// `NotFound`, `Unavailable`.
+pub(super) fn list(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let read = |error| failed("list", folder, error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.extension().is_some_and(|extension| extension == ending) {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
 /// A file without a name, beside `path`.
 pub(super) fn nameless(path: &Path) -> Result<File> {
     let name = with_ending(path, ".run")?;

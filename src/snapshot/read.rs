@@ -13,7 +13,7 @@ use super::layout::{
     list_entry,
 };
 use super::write::ChunkAt;
-use crate::engine::Tree;
+use crate::engine::{Cursor, Tree};
 use crate::error::{Error, Result};
 
 const BLOCK_BYTES: usize = 64 << 10;
@@ -82,6 +82,24 @@ pub(super) fn header(source: &(impl Source + ?Sized)) -> Result<Header> {
     let mut bytes = [0; HEADER_BYTES];
     source.read_exact_at(0, &mut bytes)?;
     Header::decode(&bytes)
+}
+
+/// Header and end of a file that is whole as far as its length tells. Nothing else is checked.
+///
+/// # Errors
+/// As [`header`].
+pub(super) fn outline(source: &(impl Source + ?Sized)) -> Result<(Header, Cursor)> {
+    let header = header(source)?;
+    let bytes = source.bytes()?;
+    let mut trailer = [0; TRAILER_BYTES];
+    source.read_exact_at(bytes.saturating_sub(TRAILER_BYTES as u64), &mut trailer)?;
+    let trailer = Trailer::decode(&trailer).filter(|trailer| trailer.total_bytes == bytes);
+    let trailer = trailer.ok_or_else(|| Error::corrupt("snapshot: the trailer is damaged or not written yet"))?;
+    let mut head = [0; MANIFEST_HEAD_BYTES];
+    source.read_exact_at(trailer.manifest_at, &mut head)?;
+    let (manifest, _) =
+        Manifest::decode_head(&head).ok_or_else(|| Error::corrupt("snapshot: the manifest is damaged"))?;
+    Ok((header, manifest.end))
 }
 
 /// Reads and unpacks single chunks, keeping its buffers.

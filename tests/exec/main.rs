@@ -11,3 +11,4 @@ mod people;
 mod protocol;
 mod recovery;
 mod registry;
+mod snapshot;

@@ -88,7 +88,7 @@ fn bad_requests_are_invalid_name_the_field_and_the_run_goes_on() {
 #[test]
 fn what_the_page_names_and_no_issue_has_brought_is_unsupported() {
     let mut exec = Exec::in_memory(&[]);
-    assert_eq!(exec.refused(r#"{"op":"snapshot.export","path":"x"}"#).0, "unsupported");
+    assert_eq!(exec.refused(r#"{"op":"store.repair"}"#).0, "unsupported");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ml_persistence::{Error, Result};
 
 use super::session::{Answer, Request};
-use super::{aliases, clock, jobs, kv, models, store, versions};
+use super::{aliases, clock, jobs, kv, models, snapshot, store, versions};
 
 /// One operation.
 pub struct Op {
@@ -110,6 +110,10 @@ const OPS: &[Op] = &[
     op("job.maintain", &[], jobs::maintain),
     op("queue.pause", &["queue"], jobs::pause),
     op("queue.resume", &["queue"], jobs::resume),
+    op("snapshot.export", &["path", "since"], snapshot::export),
+    op("snapshot.import", &["path", "replace"], snapshot::import),
+    op("snapshot.inspect", &["path"], snapshot::inspect),
+    op("store.changes", &["after", "limit"], snapshot::changes),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
     op("store.sync", &[], store::sync),
@@ -119,18 +123,8 @@ const OPS: &[Op] = &[
 ];
 
 /// What the surface names and a later build brings.
-const LATER: &[&str] = &[
-    "model.rename",
-    "model.delete",
-    "version.touch",
-    "version.least_recently_used",
-    "version.evict",
-    "snapshot.export",
-    "snapshot.import",
-    "snapshot.inspect",
-    "store.repair",
-    "store.changes",
-];
+const LATER: &[&str] =
+    &["model.rename", "model.delete", "version.touch", "version.least_recently_used", "version.evict", "store.repair"];
 
 /// The operation `name`.
 pub fn find(name: &str) -> Result<&'static Op> {
