@@ -6,7 +6,7 @@ use super::MlPersistence;
 use crate::engine::Cursor;
 use crate::error::Result;
 use crate::jobs::recovery;
-use crate::snapshot::{self, SnapshotInfo, SnapshotKind};
+use crate::snapshot::{self, SnapshotInfo, SnapshotKind, Watch};
 
 impl MlPersistence {
     /// Writes the whole state to a file at `path`, or with `since` only what changed after that cursor: the last word on
@@ -36,7 +36,20 @@ impl MlPersistence {
     /// when the disk, or `journal_max_bytes` under many writers, has no room; `Unsupported` on a store that was opened for
     /// reading; `Unavailable`; `Closed`; `Corrupt`.
     pub fn export_snapshot(&self, path: impl AsRef<Path>, since: Option<Cursor>) -> Result<SnapshotInfo> {
-        snapshot::export(&**self.engine(), path.as_ref(), since.as_ref())
+        self.export_snapshot_with(path, since, &mut |_| ())
+    }
+
+    /// As [`export_snapshot`](Self::export_snapshot), and tells `watch` now and then how far it has come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn export_snapshot_with(
+        &self,
+        path: impl AsRef<Path>,
+        since: Option<Cursor>,
+        watch: &mut Watch<'_>,
+    ) -> Result<SnapshotInfo> {
+        snapshot::export(&**self.engine(), path.as_ref(), since.as_ref(), watch)
     }
 
     /// Makes the full snapshot at `path` the state of this store, or brings a state that was imported further by a delta.
@@ -53,7 +66,20 @@ impl MlPersistence {
     /// one of another store or branch; `NotFound`; `Full`; `Unavailable`; `Closed`. The store is as before then, unless
     /// the message says otherwise.
     pub fn import_snapshot(&self, path: impl AsRef<Path>, replace: bool) -> Result<SnapshotInfo> {
-        let info = snapshot::import(&**self.engine(), path.as_ref(), replace)?;
+        self.import_snapshot_with(path, replace, &mut |_| ())
+    }
+
+    /// As [`import_snapshot`](Self::import_snapshot), and tells `watch` now and then how far it has come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_snapshot_with(
+        &self,
+        path: impl AsRef<Path>,
+        replace: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<SnapshotInfo> {
+        let info = snapshot::import(&**self.engine(), path.as_ref(), replace, watch)?;
         if info.kind == SnapshotKind::Full {
             recovery::sweep(&self.0.records, self.engine().epoch())?;
             self.0.records.sweep_staged()?;
@@ -66,6 +92,14 @@ impl MlPersistence {
     /// # Errors
     /// `NotFound`; `Corrupt` naming what is damaged; `Unsupported` for a newer format; `Unavailable`.
     pub fn inspect_snapshot(path: impl AsRef<Path>) -> Result<SnapshotInfo> {
-        snapshot::inspect(path.as_ref())
+        Self::inspect_snapshot_with(path, &mut |_| ())
+    }
+
+    /// As [`inspect_snapshot`](Self::inspect_snapshot), and tells `watch` now and then how far it has come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inspect_snapshot_with(path: impl AsRef<Path>, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+        snapshot::inspect(path.as_ref(), watch)
     }
 }

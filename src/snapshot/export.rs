@@ -21,6 +21,7 @@ use super::file::Unfinished;
 use super::info::SnapshotInfo;
 use super::layout::{Header, Record, Section, is_engines_own};
 use super::overlay::Overlay;
+use super::progress::{Watch, WatchedOut};
 use super::view::FileView;
 use super::write::{Writer, Written};
 use crate::engine::{Cursor, Direction, Engine, KeyRange, ORIGIN_KEY, Position, Tree};
@@ -36,19 +37,19 @@ const PAGE: usize = 512;
 /// # Errors
 /// `NeedsFull` when the feed no longer reaches back to `since`; `Diverged` for a cursor of another store or branch;
 /// `Conflict` in the middle of an import; `Full`; `Unavailable`; `Unsupported` without a feed; `Closed`; `Corrupt`.
-pub fn export(engine: &dyn Engine, path: &Path, since: Option<&Cursor>) -> Result<SnapshotInfo> {
+pub fn export(engine: &dyn Engine, path: &Path, since: Option<&Cursor>, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
     match since {
-        None => full(engine, path),
-        Some(since) => delta(engine, path, since),
+        None => full(engine, path, watch),
+        Some(since) => delta(engine, path, since, watch),
     }
 }
 
-fn full(engine: &dyn Engine, path: &Path) -> Result<SnapshotInfo> {
+fn full(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
     let hold = engine.hold_changes()?;
     let start = hold.start();
     let unfinished = Unfinished::begin(path)?;
     let header = Header { between: None };
-    let mut writer = Writer::new(&unfinished.file, &header)?;
+    let mut writer = Writer::new(WatchedOut::new(&unfinished.file, watch), &header)?;
     let mut notes = Notes::default();
     for tree in Tree::ALL {
         let mut rest = KeyRange::all();
@@ -86,7 +87,7 @@ fn full(engine: &dyn Engine, path: &Path) -> Result<SnapshotInfo> {
     finish(unfinished, &header, &position, Some(digest), &written)
 }
 
-fn delta(engine: &dyn Engine, path: &Path, since: &Cursor) -> Result<SnapshotInfo> {
+fn delta(engine: &dyn Engine, path: &Path, since: &Cursor, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
     let hold = engine.hold_changes()?;
     let end = hold.sync()?;
     let mut notes = Notes::default();
@@ -111,7 +112,7 @@ fn delta(engine: &dyn Engine, path: &Path, since: &Cursor) -> Result<SnapshotInf
     };
     let unfinished = Unfinished::begin(path)?;
     let header = Header { between: Some((*since, position.cursor)) };
-    let mut writer = Writer::new(&unfinished.file, &header)?;
+    let mut writer = Writer::new(WatchedOut::new(&unfinished.file, watch), &header)?;
     overlay.merge(|record| writer.record(Section::Base, record))?;
     let (_, written) = writer.finish([0; 32], &position)?;
     finish(unfinished, &header, &position, None, &written)

@@ -16,6 +16,7 @@ use super::APPLYING_KEY;
 use super::file;
 use super::info::SnapshotInfo;
 use super::layout::SnapshotKind;
+use super::progress::{Watch, WatchedSource};
 use super::read::{self, Source, Walked};
 use crate::engine::{Cursor, Engine, Position, Tree, TxnOptions, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,8 +34,8 @@ const STEP_BYTES: usize = 8 << 20;
 /// `Corrupt` naming what is damaged; `Unsupported` for a newer format; `Conflict` for a full snapshot when the store has
 /// data and `replace` was not asked; `NeedsFull` for a delta that begins behind this state; `Diverged` for one of another
 /// store or branch; `NotFound`; `Full`; `Unavailable`; `Closed`. Nothing has changed then.
-pub fn import(engine: &dyn Engine, path: &Path, replace: bool) -> Result<SnapshotInfo> {
-    import_from(engine, &file::open(path)?, replace)
+pub fn import(engine: &dyn Engine, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+    import_from(engine, &WatchedSource::new(file::open(path)?, watch)?, replace)
 }
 
 pub(super) fn import_from(engine: &dyn Engine, source: &(impl Source + ?Sized), replace: bool) -> Result<SnapshotInfo> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::file;
 use super::layout::{Header, SnapshotKind, TotalsTable};
+use super::progress::{Watch, WatchedSource};
 use super::read;
 use crate::engine::Cursor;
 use crate::error::Result;
@@ -56,7 +57,15 @@ impl SnapshotInfo {
 ///
 /// # Errors
 /// `NotFound`; `Corrupt` naming what is damaged; `Unsupported` for a newer format; `Unavailable`.
-pub fn inspect(path: &Path) -> Result<SnapshotInfo> {
-    let walked = read::walk(&file::open(path)?, false, |_, _| Ok(()))?;
-    Ok(walked.info())
+pub fn inspect(path: &Path, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+    let source = WatchedSource::new(file::open(path)?, watch)?;
+    Ok(read::walk(&source, false, |_, _| Ok(()))?.info())
+}
+
+/// As [`inspect`], of a file that is in memory already: for fuzzing, and for files that come over a network.
+///
+/// # Errors
+/// `Corrupt`, `Unsupported`.
+pub fn inspect_bytes(bytes: &[u8]) -> Result<SnapshotInfo> {
+    Ok(read::walk(bytes, false, |_, _| Ok(()))?.info())
 }

@@ -74,6 +74,7 @@ mod import;
 mod info;
 mod layout;
 mod overlay;
+mod progress;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -83,8 +84,9 @@ mod write;
 pub use export::export;
 pub use follow::{FILE_ENDING, ReplicaStatus, apply, follow, status};
 pub use import::import;
-pub use info::{SnapshotInfo, inspect};
+pub use info::{SnapshotInfo, inspect, inspect_bytes};
 pub use layout::SnapshotKind;
+pub use progress::{Progress, Watch};
 
 /// The key in `meta` that says that a delta was applied in part, with the cursor that it leads to. Like all keys that begin
 /// with a zero byte it is no part of the state.

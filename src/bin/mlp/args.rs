@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 use ml_persistence::Durability;
 
+use crate::snapshots::{SnapshotOptions, Task};
+
 /// Latest start of a manual clock. It leaves room for every step that a run could take: a clock must not wrap around.
 const NOW_MS_MAX: u64 = 1 << 62;
 
@@ -21,6 +23,12 @@ for people
       --engine sled|memory   the one that the folder was made with, default sled
       --json                 one JSON object instead of a table
       --limit N              list: at most N entries, 1..=1000 (default 100)
+  mlp snapshot export  --data DIR FILE       the whole store as one file
+      --since CURSOR         only what changed after an earlier export, by its cursor
+  mlp snapshot import  --data DIR FILE       into an empty store; a delta into one that was imported
+      --replace              in the place of whatever the store holds
+  mlp snapshot inspect FILE                  what a file holds; reads and checks all of it (also: verify)
+  mlp replica follow   --data DIR FOLDER     apply what leads on among FOLDER's *.mlsnap files
 
 for programs
   mlp exec   --data DIR                      one JSON request a line in, one reply a line out
@@ -38,6 +46,7 @@ for programs
 pub enum Command {
     Exec(ExecOptions),
     People(PeopleOptions),
+    Snapshot(SnapshotOptions),
     Print(String),
 }
 
@@ -86,6 +95,8 @@ struct Given {
     seed: Option<u64>,
     limit: Option<u64>,
     json: bool,
+    since: Option<String>,
+    replace: bool,
 }
 
 impl Given {
@@ -110,6 +121,8 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
             Long("seed") => given.seed = Some(parser.value()?.parse()?),
             Long("limit") => given.limit = Some(parser.value()?.parse()?),
             Long("json") => given.json = true,
+            Long("since") => given.since = Some(parser.value()?.string()?),
+            Long("replace") => given.replace = true,
             Long("help") | Short('h') => return Ok(Command::Print(USAGE.to_owned())),
             Long("version") | Short('V') => {
                 return Ok(Command::Print(concat!("mlp ", env!("CARGO_PKG_VERSION")).to_owned()));
@@ -132,8 +145,16 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, lexopt::E
             let limit = bounded("--limit", given.limit, 100, 1000)?;
             people(&given, Question::List { namespace, prefix: words.next().unwrap_or_default(), limit })?
         }
+        "snapshot" | "replica" => {
+            let verb = words.next().ok_or("snapshot: export, import, inspect or verify? replica: follow?")?;
+            let path = words.next().ok_or("which file or folder?")?;
+            snapshot(&given, &format!("{command} {verb}"), path.into())?
+        }
         other => return Err(format!("{other}: no such command").into()),
     };
+    if !matches!(command, Command::Snapshot(_)) && (given.since.is_some() || given.replace) {
+        return Err("--since and --replace are options of snapshot export and import".into());
+    }
     match words.next() {
         Some(word) => Err(format!("{word}: one word too many").into()),
         None => Ok(command),
@@ -164,11 +185,36 @@ fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
     Ok(ExecOptions { data: given.data.clone(), engine, durability, parallel, manual_now_ms, seed: given.seed })
 }
 
-fn people(given: &Given, question: Question) -> Result<Command, lexopt::Error> {
+fn snapshot(given: &Given, command: &str, path: PathBuf) -> Result<Command, lexopt::Error> {
+    refuse_options_of_exec(given)?;
+    let Given { since, replace, .. } = given;
+    let data = || given.data.clone().ok_or("--data DIR is required: which store?");
+    let task = match command {
+        "snapshot export" => Task::Export { data: data()?, file: path, since: since.clone() },
+        "snapshot import" => Task::Import { data: data()?, file: path, replace: *replace },
+        "snapshot inspect" | "snapshot verify" => Task::Verify { file: path },
+        "replica follow" => Task::Follow { data: data()?, folder: path },
+        other => return Err(format!("{other}: no such command").into()),
+    };
+    if since.is_some() && command != "snapshot export" || *replace && command != "snapshot import" {
+        return Err("--since is an option of snapshot export, --replace of snapshot import".into());
+    }
+    if given.limit.is_some() {
+        return Err("--limit is an option of list".into());
+    }
+    Ok(Command::Snapshot(SnapshotOptions { task, engine: given.engine(), json: given.json }))
+}
+
+fn refuse_options_of_exec(given: &Given) -> Result<(), lexopt::Error> {
     let Given { durability, parallel, clock, now, seed, .. } = given;
     if durability.is_some() || clock.is_some() || parallel.or(*now).or(*seed).is_some() {
         return Err("--durability, --parallel, --clock, --now and --seed are options of exec".into());
     }
+    Ok(())
+}
+
+fn people(given: &Given, question: Question) -> Result<Command, lexopt::Error> {
+    refuse_options_of_exec(given)?;
     if given.limit.is_some() && !matches!(question, Question::List { .. }) {
         return Err("--limit is an option of list".into());
     }
@@ -214,6 +260,13 @@ mod tests {
             ("exec --data d --json", "--json and --limit: exec knows neither; it always speaks JSON"),
             ("get --data d ns", "get: which NAMESPACE and KEY?"),
             ("stats", "--data DIR is required: which store?"),
+            ("snapshot export f", "--data DIR is required: which store?"),
+            (
+                "snapshot import --data d f --since 0",
+                "--since is an option of snapshot export, --replace of snapshot import",
+            ),
+            ("snapshot turn f", "snapshot turn: no such command"),
+            ("verify --data d --replace", "--since and --replace are options of snapshot export and import"),
             ("stats --data d --seed 1", "--durability, --parallel, --clock, --now and --seed are options of exec"),
         ] {
             assert_eq!(parsed(line).unwrap_err(), message, "{line}");

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! args ──> exec/    one JSON object a line in, one a line out: for scripts, other languages and test rigs
-//!     └──> people   stats, verify, get, list: tables and plain words (table)
+//!     ├──> people   stats, verify, get, list: tables and plain words (table)
+//!     └──> snapshots   copies as files, and a replica that follows
 //! ```
 //!
 //! It knows the façade of `ml_persistence` and nothing below it. Exit codes: 0 done, 1 the store or the asked thing could
@@ -13,6 +14,7 @@ mod args;
 mod exec;
 mod fields;
 mod people;
+mod snapshots;
 mod table;
 
 use std::io::Write;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::People(options)) => people::run(&options),
+        Ok(Command::Snapshot(options)) => snapshots::run(&options),
         Ok(Command::Print(text)) => say(&text),
         Err(problem) => {
             eprintln!("mlp: {problem}\n\n{}", args::USAGE);
