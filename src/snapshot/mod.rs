@@ -67,6 +67,8 @@
 //! can't share one, be it a copy of a folder, a restored one, or a promoted replica. That takes the place of a running hash
 //! over the journal, at no cost to commits; 128 zero bytes of the header are left for one.
 
+#[cfg(test)]
+mod engine_tests;
 mod export;
 mod file;
 mod follow;
