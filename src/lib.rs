@@ -57,7 +57,8 @@ pub use jobs::{Backoff, ClaimRequest, Job, JobId, Jobs, JobsOptions, Lease, NewJ
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{
-    Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, StoreStats,
+    Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, RestorePoint,
+    StoreStats,
 };
 pub use record::{Entity, RecordStore, Schema, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};

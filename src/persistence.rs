@@ -16,6 +16,7 @@ mod builder;
 mod feed;
 mod open;
 mod replica;
+mod restore;
 mod snapshots;
 mod stats;
 mod verify;
@@ -38,6 +39,7 @@ use crate::registry::Registry;
 pub use builder::{Builder, EngineKind};
 pub use feed::{ChangedKey, ChangedKeys};
 pub use replica::Replica;
+pub use restore::RestorePoint;
 pub use stats::StoreStats;
 
 /// Version of the folder's format. A build opens folders of this version and of older ones.

@@ -8,11 +8,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use ml_persistence::{
-    Change, EngineKind, ErrorKind, Json, MlPersistence, NewJob, NewVersion, Replica, SnapshotInfo, SnapshotKind,
+    Change, EngineKind, ErrorKind, Json, ManualClock, MlPersistence, NewJob, NewVersion, Replica, RestorePoint,
+    SnapshotInfo, SnapshotKind,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -463,4 +464,43 @@ fn the_feed_tells_what_changed_by_name() {
     assert!(told.contains(&expect("jobs", &job.to_string(), false)));
     assert_eq!(told.last().unwrap(), &expect("n", "k", true));
     assert_eq!(db.changes(&page.cursor, 100).unwrap().changes, []);
+}
+
+#[test]
+fn a_state_is_restored_to_any_cursor_or_moment_since_a_snapshot() {
+    let files = Files::new();
+    let clock = ManualClock::at(1_000_000);
+    let db = MlPersistence::builder(files.path("db")).clock(Arc::new(clock.clone())).open().unwrap();
+    populate(&db);
+    let full = files.path("full");
+    db.export_snapshot(&full, None).unwrap();
+    let values = db.namespace("cache").unwrap();
+    let mut points = Vec::new();
+    for number in 0..5u32 {
+        clock.advance(1_000);
+        values.put("moving", &number).unwrap();
+        db.jobs().enqueue(NewJob::new("train", "fit")).unwrap();
+        points.push((db.sync().unwrap(), 1_000_000 + u64::from(number + 1) * 1_000, db.digest().unwrap()));
+    }
+    clock.advance(1_000);
+    values.clear().unwrap();
+    let mut folders = 0;
+    let mut restore = |until: RestorePoint| {
+        folders += 1;
+        db.restore_into(MlPersistence::builder(files.path(&format!("r{folders}"))), &full, until)
+    };
+    for (cursor, at_ms, digest) in &points {
+        for until in [RestorePoint::Cursor(*cursor), RestorePoint::AtMs(*at_ms), RestorePoint::AtMs(at_ms + 999)] {
+            let restored = restore(until).unwrap();
+            assert_eq!(&restored.digest().unwrap(), digest, "{until:?}");
+            assert_sound(&restored);
+            // It is a primary of its own.
+            restored.namespace("own").unwrap().put("k", "v").unwrap();
+        }
+    }
+    let foreign = memory();
+    foreign.namespace("n").unwrap().put("k", "v").unwrap();
+    assert_eq!(kind(restore(RestorePoint::Cursor(foreign.cursor()))), ErrorKind::Invalid);
+    assert_eq!(kind(db.restore_into(MlPersistence::in_memory(), &full, RestorePoint::AtMs(0))), ErrorKind::Invalid);
+    assert!(!files.path("r99.restore.mlsnap").exists());
 }

@@ -381,6 +381,8 @@ pub struct Page {
 pub struct Change {
     /// The batch that it belongs to.
     pub cursor: Cursor,
+    /// When that was committed, in milliseconds since the Unix epoch, by the clock of the store.
+    pub committed_ms: u64,
     /// Where it was written.
     pub tree: Tree,
     /// The key.

@@ -1,6 +1,6 @@
 //! Settings of an opening, and the opening itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
@@ -152,6 +152,10 @@ impl Builder {
         let engine = Arc::new(FollowEngine::new(engine));
         let db = compose(engine, &config, self.durability, report, started_ms, true)?;
         Ok(Replica::new(db, self))
+    }
+
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     fn config(&self) -> Result<Config> {

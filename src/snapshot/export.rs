@@ -40,7 +40,44 @@ const PAGE: usize = 512;
 pub fn export(engine: &dyn Engine, path: &Path, since: Option<&Cursor>, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
     match since {
         None => full(engine, path, watch),
-        Some(since) => delta(engine, path, since, watch),
+        Some(since) => delta(engine, path, since, None, watch),
+    }
+}
+
+/// As [`export`] of what changed since a cursor, but only up to a later one: together with the state at the first this is
+/// the state at the second.
+///
+/// # Errors
+/// As [`export`]; `Invalid` when `until` does not lie between `since` and now.
+pub fn export_between(engine: &dyn Engine, path: &Path, since: &Cursor, until: &Cursor) -> Result<SnapshotInfo> {
+    if until.lineage != since.lineage || until.sequence < since.sequence {
+        return Err(Error::invalid("until: a cursor of the same store that does not lie before `since`"));
+    }
+    delta(engine, path, since, Some(until), &mut |_| ())
+}
+
+/// The cursor of the last commit after `since` that was made at `at_ms` or before, by the store's clock in milliseconds since
+/// the Unix epoch; `since` itself when there is none.
+///
+/// # Errors
+/// `NeedsFull` when the feed no longer reaches back to `since`; `Invalid` for a cursor of another store; `Unsupported`;
+/// `Closed`; `Corrupt`.
+pub fn cursor_at(engine: &dyn Engine, since: &Cursor, at_ms: u64) -> Result<Cursor> {
+    let mut reached = *since;
+    loop {
+        let page = engine.changes(&reached, PAGE)?;
+        let ended = page.cursor == reached;
+        for change in &page.changes {
+            if change.committed_ms > at_ms {
+                return Ok(reached);
+            }
+            reached = change.cursor;
+        }
+        if ended {
+            return Ok(reached);
+        }
+        // Behind batches without writes, too.
+        reached = reached.max(page.cursor);
     }
 }
 
@@ -87,9 +124,16 @@ fn full(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<Snaps
     finish(unfinished, &header, &position, Some(digest), &written)
 }
 
-fn delta(engine: &dyn Engine, path: &Path, since: &Cursor, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+fn delta(
+    engine: &dyn Engine,
+    path: &Path,
+    since: &Cursor,
+    until: Option<&Cursor>,
+    watch: &mut Watch<'_>,
+) -> Result<SnapshotInfo> {
     let hold = engine.hold_changes()?;
-    let end = hold.sync()?;
+    let newest = hold.sync()?;
+    let end = until.copied().unwrap_or(newest);
     let mut notes = Notes::default();
     for key in [ORIGIN_KEY, APPLYING_KEY] {
         if let Some(value) = engine.get(Tree::Meta, key)? {

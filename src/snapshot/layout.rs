@@ -208,7 +208,12 @@ fn put_crc(bytes: &mut Vec<u8>) {
 /// The bytes before the CRC32C that ends `bytes`, if it is right.
 fn checked(bytes: &[u8]) -> Option<&[u8]> {
     let (body, crc) = bytes.split_last_chunk::<4>()?;
-    (crc32c::crc32c(body).to_le_bytes() == *crc).then_some(body)
+    is_same(&crc32c::crc32c(body).to_le_bytes(), crc).then_some(body)
+}
+
+/// Whether a checksum is right. To a fuzzer all are: it would never get past them.
+pub(super) fn is_same(found: &[u8], expected: &[u8]) -> bool {
+    found == expected || cfg!(fuzzing)
 }
 
 impl Header {

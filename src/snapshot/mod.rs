@@ -83,7 +83,7 @@ mod tests;
 mod view;
 mod write;
 
-pub use export::export;
+pub use export::{cursor_at, export, export_between};
 pub use follow::{FILE_ENDING, ReplicaStatus, apply, follow, status};
 pub use import::import;
 pub use info::{SnapshotInfo, inspect, inspect_bytes};

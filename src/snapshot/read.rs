@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use super::layout::{
     CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, CHUNK_MAGIC, ChunkHeader, EPOCH_BYTES, Fields, HEADER_BYTES, Header,
     MANIFEST_HEAD_BYTES, MANIFEST_MAGIC, Manifest, Record, Section, SnapshotKind, TRAILER_BYTES, TotalsTable, Trailer,
-    list_entry,
+    is_same, list_entry,
 };
 use super::write::ChunkAt;
 use crate::engine::{Cursor, Tree};
@@ -138,7 +138,7 @@ impl ChunkReader {
         } else {
             self.raw.extend_from_slice(&self.stored);
         }
-        if self.raw.len() != header.raw_bytes as usize || *blake3::hash(&self.raw).as_bytes() != header.hash {
+        if self.raw.len() != header.raw_bytes as usize || !is_same(blake3::hash(&self.raw).as_bytes(), &header.hash) {
             return Err(damaged(number, "its content is not what was written"));
         }
         Ok((header, &self.stored, &self.raw))
@@ -321,12 +321,15 @@ fn read_manifest(
     source.read_exact_at(at, &mut trailer)?;
     let trailer = Trailer::decode(&trailer)
         .ok_or_else(|| Error::corrupt("snapshot: the trailer is damaged, or there are bytes behind it"))?;
-    if trailer.total_bytes != bytes || trailer.manifest_at != manifest_at || trailer.hash != *hash.finalize().as_bytes()
+    if trailer.total_bytes != bytes
+        || trailer.manifest_at != manifest_at
+        || !is_same(hash.finalize().as_bytes(), &trailer.hash)
     {
         return Err(Error::corrupt("snapshot: the file is not the one that its trailer belongs to"));
     }
     let seen = *walk.list_hash.finalize().as_bytes();
-    if *list_hash.finalize().as_bytes() != seen || manifest.list_hash != seen || manifest.chunks != chunks {
+    let listed = is_same(list_hash.finalize().as_bytes(), &seen) && is_same(&manifest.list_hash, &seen);
+    if !listed || manifest.chunks != chunks {
         return Err(wrong("lists other chunks than the file holds"));
     }
     if manifest.totals != walk.totals {

@@ -56,11 +56,10 @@ impl<'s, S: Source + ?Sized> FileView<'s, S> {
     fn load(&self, chunk: &ChunkAt) -> Result<Arc<[Entry]>> {
         let mut kept = self.kept.lock();
         let Kept { reader, chunks } = &mut *kept;
-        if let Some(place) = chunks.iter().position(|(at, _)| *at == chunk.at) {
-            if let Some((at, entries)) = chunks.remove(place) {
-                chunks.push_front((at, Arc::clone(&entries)));
-                return Ok(entries);
-            }
+        let known = chunks.iter().position(|(at, _)| *at == chunk.at);
+        if let Some((at, entries)) = known.and_then(|place| chunks.remove(place)) {
+            chunks.push_front((at, Arc::clone(&entries)));
+            return Ok(entries);
         }
         let (_, _, raw) = reader.read(self.source, chunk.at, 0)?;
         let mut entries = Vec::new();

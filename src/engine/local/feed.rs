@@ -133,8 +133,15 @@ impl Core {
                 }
                 last = frame.header.sequence;
                 let cursor = self.cursor_in(last, epochs);
+                let committed_ms = frame.header.committed_ms;
                 batch::decode(frame.payload, |tree, key, value| {
-                    served.push(Change { cursor, tree, key: key.to_vec(), value: value.map(Value::from) });
+                    served.push(Change {
+                        cursor,
+                        committed_ms,
+                        tree,
+                        key: key.to_vec(),
+                        value: value.map(Value::from),
+                    });
                 })?;
             }
             if last > after {
