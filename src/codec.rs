@@ -139,6 +139,35 @@ pub fn decode_versioned<T: DeserializeOwned>(part: Part, key: &[u8], bytes: &[u8
     Ok((envelope.version, value))
 }
 
+/// The schema version that the value at this place was written with.
+///
+/// # Errors
+/// As [`check`]; `Unsupported` for a newer version.
+pub fn schema_version(part: Part, key: &[u8], bytes: &[u8]) -> Result<u16> {
+    let envelope = open(part.tree, key, bytes)?;
+    let place = || format!("{} `{}`", part.tree.name(), key.escape_ascii());
+    if envelope.tag != part.tag {
+        return Err(Error::corrupt(format!("{}: expected record tag {}, found {}", place(), part.tag, envelope.tag)));
+    }
+    if envelope.version > part.version {
+        let (found, known) = (envelope.version, part.version);
+        return Err(Error::unsupported(format!("{}: schema version {found} is newer than {known}", place())));
+    }
+    Ok(envelope.version)
+}
+
+/// The first field of the value at this place, whatever follows it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_start<T: DeserializeOwned>(part: Part, key: &[u8], bytes: &[u8]) -> Result<T> {
+    let envelope = open(part.tree, key, bytes)?;
+    options().allow_trailing_bytes().deserialize(envelope.payload).map_err(|source| {
+        let message = format!("{} `{}`: payload of record tag {}", part.tree.name(), key.escape_ascii(), part.tag);
+        Error::with_source(ErrorKind::Corrupt, message, source)
+    })
+}
+
 /// The envelope that stands in the place of a value in pieces.
 ///
 /// # Errors
@@ -184,7 +213,9 @@ pub fn check(part: Part, key: &[u8], bytes: &[u8]) -> Result<()> {
     }
     let place = format!("{} `{}`", part.tree.name(), key.escape_ascii());
     let found = format!("found tag {} version {}", envelope.tag, envelope.version);
-    Err(Error::corrupt(format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version)))
+    let message = format!("{place}: expected record tag {} version {}, {found}", part.tag, part.version);
+    // What a newer build wrote is not damaged: repair must leave it where it is.
+    Err(if envelope.tag == part.tag { Error::unsupported(message) } else { Error::corrupt(message) })
 }
 
 /// The checksum that a head keeps of the whole envelope.

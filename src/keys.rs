@@ -8,7 +8,8 @@
 //! index            index number u32 | parts [ | primary key | its length u16 ] the bracket for plain indexes only
 //! counter          counter number u32 | group
 //! history          part tag u16 | parts
-//! records          part tag u16 | SHA-256, for what is kept under its hash
+//! records          part tag u16 | SHA-256, for what is kept under its hash; | a text, for what is kept under one
+//!                  collection escaped and terminated | key parts, for what hosts keep
 //! blob             value id u128 | piece u32, from 0
 //! meta             a name, escaped and terminated | parts
 //! ```
@@ -236,6 +237,42 @@ pub fn content(tag: u16, sha256: &[u8; 32]) -> Vec<u8> {
 #[must_use]
 pub fn content_prefix(tag: u16) -> Vec<u8> {
     KeyWriter::new().u16(tag).finish()
+}
+
+/// The key, in `records`, of what is kept under a text: the part's tag, then the text, escaped and terminated.
+#[must_use]
+pub fn named(tag: u16, text: &str) -> Vec<u8> {
+    KeyWriter::new().u16(tag).str(text).finish()
+}
+
+/// The text in a key that [`named`] made.
+///
+/// # Errors
+/// `Corrupt` for what it would not have written.
+pub fn parse_named(key: &[u8]) -> Result<String> {
+    let mut reader = KeyReader::new(key);
+    reader.u16()?;
+    let text = reader.str()?;
+    reader.end()?;
+    Ok(text)
+}
+
+/// What the keys, in `history`, of all pointer moves of one life of a model's name have in common.
+#[must_use]
+pub fn pointer_moves(tag: u16, model: &str, incarnation: u32) -> Vec<u8> {
+    history(tag, KeyWriter::new().str(model).u32(incarnation))
+}
+
+/// The key, in `records`, of a record of a host's collection.
+#[must_use]
+pub fn collected(collection: &str, key: &[u8]) -> Vec<u8> {
+    KeyWriter::new().str(collection).raw(key).finish()
+}
+
+/// What the stored keys of a collection have in common; its records' own keys follow.
+#[must_use]
+pub fn collection_prefix(collection: &str) -> Vec<u8> {
+    collected(collection, &[])
 }
 
 /// A key of `meta`: a name, then parts.

@@ -20,6 +20,7 @@ use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
+use crate::record::repair::{self, Repairer};
 use crate::record::scrub::{self, KeyCounter, Report};
 use crate::record::{PAGE_BYTES, RecordStore, Staged, Transaction, View, catalog};
 
@@ -271,14 +272,27 @@ fn page(view: &View<'_>, mut range: KeyRange, limit: usize) -> Result<KeyValuePa
     }
 }
 
+/// How many keys there are in each namespace.
+const BY_NAMESPACE: KeyCounter = KeyCounter {
+    number: catalog::KV_ENTRIES,
+    name: "kv.entries",
+    group: |key| keys::parse_kv(key).map(|(namespace, _)| group(&namespace)),
+};
+
 /// Checks every value of the plain contract, and counts the keys of each namespace again.
 pub(crate) fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
-    let by_namespace = KeyCounter {
-        number: catalog::KV_ENTRIES,
-        name: "kv.entries",
-        group: |key| keys::parse_kv(key).map(|(namespace, _)| group(&namespace)),
-    };
-    scrub::verify_values(view, catalog::KV_VALUE, |_| true, Some(&by_namespace), report)
+    scrub::verify_values(view, catalog::KV_VALUE, &[], Some(&BY_NAMESPACE), report)
+}
+
+/// Claims every key of the plain contract, and its counter.
+pub(crate) fn claim(report: &mut Report) {
+    scrub::claim_values(catalog::KV_VALUE, &[], Some(&BY_NAMESPACE), report);
+}
+
+/// Counts the keys of each namespace again, and moves values that can't be read into quarantine.
+pub(crate) fn repair(run: &mut Repairer<'_>) -> Result<()> {
+    run.stage("kv");
+    repair::values(run, catalog::KV_VALUE, &[], Some(&BY_NAMESPACE))
 }
 
 /// The plain contract inside a transaction.

@@ -60,7 +60,12 @@ pub use persistence::{
     Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, RestorePoint,
     StoreStats,
 };
-pub use record::{Entity, RecordStore, Schema, Transaction, View};
+pub use record::collection::{
+    Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
+    Schema, Timestamp, asc, desc,
+};
+pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
+pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, Version, VersionRef};
 pub use snapshot::{ReplicaStatus, SnapshotInfo, SnapshotKind};
 

@@ -13,15 +13,21 @@
 //! one whose bytes are not what was written (`Corrupt`).
 
 mod builder;
+mod collection;
 mod feed;
 mod open;
+mod recover;
+mod repair;
 mod replica;
 mod restore;
+#[cfg(test)]
+mod sabotage_tests;
 mod snapshots;
 mod stats;
 mod verify;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,10 +36,12 @@ use crate::config::{Config, Durability};
 use crate::engine::local::FOLDER_FORMAT;
 use crate::engine::{Capabilities, Cursor, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::jobs::{Jobs, JobsOptions, recovery};
+use crate::jobs::{Jobs, JobsOptions};
 use crate::kv::{Kv, Namespace};
+use crate::record::collection::{Collection, Record};
+use crate::record::quarantine::{self, QuarantinePage, QuarantinedValue};
 use crate::record::scrub::Report;
-use crate::record::{self, RecordStore, Transaction};
+use crate::record::{self, RecordStore, RepairProgress, RepairReport, Transaction};
 use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
@@ -154,6 +162,16 @@ impl MlPersistence {
         Namespace::new(self.kv(), name)
     }
 
+    /// The collection of `T`, created if need be. Indexes and counters that are new to records that are there are built
+    /// in the background; [`Collection::progress`] tells how far that is, [`Collection::build`] waits for it.
+    ///
+    /// # Errors
+    /// `Invalid` for a schema that makes no sense; `Unsupported` for one that contradicts what is stored, saying what
+    /// changed, and where a read-only store would have to be written; those of a commit.
+    pub fn collection<T: Record>(&self) -> Result<Collection<T>> {
+        collection::open(&self.0.records, self.0.durability)
+    }
+
     /// Runs `body` and commits all that it wrote, or nothing of it, with the store's durability. The body may run more
     /// than once: no I/O, no clock, no lock and no call of this store in it.
     ///
@@ -217,6 +235,59 @@ impl MlPersistence {
     /// `Closed`; `Corrupt` when the store can't be read at all.
     pub fn verify(&self) -> Result<Report> {
         verify::verify(&self.0.records)
+    }
+
+    /// Puts right what [`verify`](Self::verify) finds wrong: rebuilds index entries, counters and references from the
+    /// records, and moves what can't be read into [`quarantine`](Self::quarantine), byte for byte. Readers and writers
+    /// go on meanwhile. Interrupted anywhere, it has done some, and a repetition does the rest.
+    ///
+    /// # Errors
+    /// `Conflict` when another repair was begun meanwhile; `Closed`; `Full`; `Corrupt` when the store can't be read at
+    /// all.
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// # let db = ml_persistence::MlPersistence::in_memory().open()?;
+    /// let report = db.repair()?;
+    /// assert!(report.is_clean() && db.verify()?.violations.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn repair(&self) -> Result<RepairReport> {
+        self.repair_with(|_| ControlFlow::Continue(()))
+    }
+
+    /// [`repair`](Self::repair), telling how far it is after each page; `Break` stops it, and what was mended stays so.
+    /// The callback does not call the store.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn repair_with(&self, mut watch: impl FnMut(&RepairProgress) -> ControlFlow<()>) -> Result<RepairReport> {
+        repair::repair(&self.0.records, &mut watch)
+    }
+
+    /// Up to `limit` (1..=10,000) values that repair has set aside, behind the one that `after` names.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit out of bounds or an `after` that is no id; `Closed`; `Corrupt`.
+    pub fn quarantine(&self, after: Option<&str>, limit: usize) -> Result<QuarantinePage> {
+        self.0.records.read(|view| quarantine::list(view, after, limit))
+    }
+
+    /// A value in quarantine with its bytes as they were found; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// `Invalid` for what can be no id; `Closed`; `Corrupt` when it can't be read any more.
+    pub fn quarantined(&self, id: &str) -> Result<Option<QuarantinedValue>> {
+        self.0.records.read(|view| quarantine::fetch(view, id))
+    }
+
+    /// Removes a value from quarantine for good; answers whether there was one of this id.
+    ///
+    /// # Errors
+    /// `Invalid` for what can be no id; whatever a commit can answer.
+    pub fn discard_quarantined(&self, id: &str) -> Result<bool> {
+        quarantine::discard(&self.0.records, id)
     }
 
     /// A digest of the whole logical state: equal wherever the same data is held, whatever the engine.
@@ -284,18 +355,14 @@ fn compose(
     read_only: bool,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
+    let registry = Registry::new(records.clone()).with_durability(durability);
     let sweep = Stopwatch::start();
     if !read_only {
-        let swept = recovery::sweep(&records, records.engine().epoch())?;
-        report.jobs_requeued = swept.requeued;
-        report.jobs_discarded = swept.discarded;
-        report.jobs_cancelled = swept.cancelled;
-        // Values that a commit was to refer to and never did.
-        records.sweep_staged()?;
+        recover::recover(&records, &mut report)?;
+        registry.recover()?;
     }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });
-    let registry = Registry::new(records.clone()).with_durability(durability);
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
     Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report, read_only })))

@@ -555,6 +555,82 @@ fn a_lease_dropped_unfinished_fails_its_attempt_and_says_whether_by_a_panic() {
     assert_eq!(panicked.attempt, 2);
 }
 
+/// A drop that wrote by itself was refused inside a body, and the attempt then sat there until its lease ran out.
+#[test]
+fn a_lease_dropped_inside_a_transaction_fails_its_attempt_with_the_next_call() {
+    let rig = Rig::new();
+    let id = rig.enqueue(job());
+    let mut leases = rig.jobs().claim(&["q"], 1).unwrap();
+    let (token, commits) = (leases[0].token(), rig.store().engine().stats().commits);
+    rig.store()
+        .transact(Durability::PowerLoss, |_| {
+            leases.clear();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(rig.store().engine().stats().commits, commits, "dropping writes nothing by itself");
+    // Whatever is called next knows of it: also a token that was copied before.
+    assert_eq!(kind_of(rig.jobs().heartbeat(&token, None)), ErrorKind::LeaseLost);
+    assert_eq!((rig.get(id).state, rig.get(id).reason), (State::Retryable, Some(Reason::Dropped)));
+}
+
+#[test]
+fn a_clean_close_fails_what_was_dropped_before_it() {
+    let mut rig = Rig::new();
+    let id = rig.enqueue(job());
+    drop(rig.jobs().claim(&["q"], 1).unwrap());
+    assert_eq!(rig.close_and_open(), SweepReport::default());
+    let dropped = rig.get(id);
+    assert_eq!((dropped.reason, dropped.attempt, dropped.crash_count), (Some(Reason::Dropped), 1, 0));
+}
+
+#[test]
+fn a_lease_knows_without_a_write_whether_it_is_asked_to_stop_or_lost_and_how_long_it_holds() {
+    let rig = Rig::new();
+    let id = rig.enqueue(job().lease_ms(1_000).max_crashes(9));
+    let lease = rig.jobs().claim(&["q"], 1).unwrap().remove(0);
+    rig.clock.advance(400);
+    let commits = rig.store().engine().stats().commits;
+    assert_eq!((lease.remaining_ms(), lease.cancel_requested(), lease.is_lost()), (600, false, false));
+    assert_eq!(rig.store().engine().stats().commits, commits);
+    rig.jobs().cancel(id).unwrap();
+    assert!(lease.cancel_requested() && !lease.is_lost());
+    assert!(lease.heartbeat().unwrap() && lease.cancel_requested());
+    assert_eq!(lease.remaining_ms(), 1_000);
+    rig.clock.advance(1_000);
+    assert_eq!((lease.remaining_ms(), lease.is_lost()), (0, false), "past its time, and nobody took it back");
+    rig.jobs().cancel(id).unwrap();
+    assert!(lease.is_lost(), "cancelled at once, since its lease was past");
+
+    // Lost to a take-back, also while another claim of the same job runs.
+    let id = rig.enqueue(job().lease_ms(1_000));
+    let lease = rig.jobs().claim(&["q"], 1).unwrap().remove(0);
+    rig.clock.advance(1_000);
+    let (again, _) = rig.claim_one();
+    assert_eq!((again.id, lease.is_lost(), lease.remaining_ms(), lease.cancel_requested()), (id, true, 0, false));
+}
+
+#[test]
+fn a_token_can_be_used_inside_a_transaction_with_the_same_verbs() {
+    let rig = Rig::new();
+    let ids: Vec<JobId> = (0..5).map(|_| rig.enqueue(job())).collect();
+    let tokens: Vec<Token> = rig.claim(5).iter().map(|(_, token)| *token).collect();
+    rig.store()
+        .transact(Durability::PowerLoss, |txn| {
+            let mut jobs = txn.jobs();
+            jobs.progress(&tokens[0], Some(7), None)?;
+            jobs.snooze(&tokens[1], 5)?;
+            jobs.release(&tokens[2])?;
+            jobs.discard(&tokens[3], Some("no use"))?;
+            jobs.complete(&tokens[4], None).map(drop)
+        })
+        .unwrap();
+    use State::{Available, Completed, Discarded, Executing, Scheduled};
+    let states: Vec<State> = ids.iter().map(|id| rig.get(*id).state).collect();
+    assert_eq!(states, [Executing, Scheduled, Available, Discarded, Completed]);
+    assert_eq!(rig.get(ids[0]).progress, Some(7));
+}
+
 #[test]
 fn a_paused_queue_adds_nothing_to_a_claim_also_after_a_restart() {
     let mut rig = Rig::new();

@@ -15,6 +15,7 @@ mod counter;
 mod cursor;
 pub mod local;
 pub mod memory;
+mod observe;
 mod position;
 #[cfg(feature = "sled")]
 pub mod sled;
@@ -23,13 +24,14 @@ pub mod wrap;
 
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::Durability;
 use crate::error::{Error, Result};
 
 pub use counter::{counter_value, read_counter};
 pub use cursor::{Cursor, Epoch};
+pub use observe::{Observer, Observers, Told};
 pub use position::{EpochStart, ORIGIN_KEY, POSITION_EPOCHS_MAX, Position};
 pub use tree::Tree;
 
@@ -112,6 +114,18 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// `Invalid` for a cursor of another store or of commits that this one does not have; `NeedsFull` when the feed no
     /// longer reaches back to `after`; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes>;
+
+    /// From now on tells `observer` of every commit that writes a key which it watches.
+    ///
+    /// - Every such commit is told once, in commit order; commits that become visible together are told together, each
+    ///   key with its final state.
+    /// - It is told once plain reads see the commit, and before the commit's caller is answered (a `Buffered` commit
+    ///   that waits behind a durable one is told when it becomes visible, which may be later).
+    /// - Every commit that plain reads do not see when this is called is told; of the older ones none is, or only the
+    ///   newest, when it is just being published.
+    ///
+    /// The observer is held weakly: dropping it is all that ends it.
+    fn observe(&self, observer: Weak<dyn Observer>);
 
     /// Keeps the feed, from a point that plain reads see on, until the hold is dropped.
     ///

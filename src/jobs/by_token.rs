@@ -5,7 +5,6 @@
 
 use super::act::{self, Finish};
 use super::apply::load;
-use super::pair::Pair;
 use super::transition::fence;
 use super::{Job, Jobs, Token};
 use crate::error::Result;
@@ -19,7 +18,7 @@ impl Jobs {
     /// `LeaseLost`; `Invalid` for a `lease_ms` outside 1..=86,400,000.
     pub fn heartbeat(&self, token: &Token, lease_ms: Option<u64>) -> Result<bool> {
         let started = self.shared.store.clock().monotonic_ms();
-        let pair = self.shared.store.transact(self.durability, |txn| act::heartbeat(txn, token, lease_ms))?;
+        let pair = self.settled()?.transact(self.durability, |txn| act::heartbeat(txn, token, lease_ms))?;
         self.shared.deadlines.note(&pair, started);
         Ok(pair.head.cancel_requested)
     }
@@ -30,7 +29,7 @@ impl Jobs {
     /// `LeaseLost`; `Invalid` for a `percent` above 100 or a checkpoint above 64 KiB.
     pub fn progress(&self, token: &Token, percent: Option<u8>, checkpoint: Option<Json>) -> Result<()> {
         let noted = |txn: &mut Transaction<'_>| act::progress(txn, token, percent, checkpoint.as_ref());
-        self.shared.store.transact(self.durability, noted).map(|_| ())
+        self.settled()?.transact(self.durability, noted).map(|_| ())
     }
 
     /// Completes the job with its result.
@@ -97,8 +96,8 @@ impl Jobs {
     }
 
     pub(crate) fn finish(&self, token: &Token, finish: &Finish) -> Result<Job> {
-        let pair = self.shared.store.transact(self.durability, |txn| finish.apply(txn, token))?;
-        self.finished(token, &pair);
+        let pair = self.settled()?.transact(self.durability, |txn| finish.apply(txn, token))?;
+        self.finished(token);
         Ok(pair.job())
     }
 
@@ -110,19 +109,17 @@ impl Jobs {
         finish: &Finish,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (value, pair) = self.shared.store.transact(self.durability, |txn| {
+        let value = self.settled()?.transact(self.durability, |txn| {
             fence(load(txn, token.job)?, token)?;
             let value = body(txn)?;
-            Ok((value, finish.apply(txn, token)?))
+            finish.apply(txn, token)?;
+            Ok(value)
         })?;
-        self.finished(token, &pair);
+        self.finished(token);
         Ok(value)
     }
 
-    fn finished(&self, token: &Token, pair: &Pair) {
+    pub(crate) fn finished(&self, token: &Token) {
         self.shared.deadlines.forget(token.job, token.number);
-        if !pair.head.state.is_terminal() {
-            self.shared.bell.ring();
-        }
     }
 }

@@ -1,44 +1,43 @@
 //! Claim: scan outside, verify inside.
 //!
 //! ```text
-//!   take back expired leases ─> promote what is due ─> scan the ready index ─> reserve ─> one transaction:
-//!                                                        ^                                verify each, claim
-//!                                                        └── every candidate was stale ───────┘
+//!   take back expired leases ─> promote what is due ─> prune a little ─> pick candidates ─> one transaction:
+//!                                                                          ^                verify each, claim
+//!                                                                          └── none was ready any more ──┘
 //! ```
 //!
-//! Candidates are *reserved* in memory while their transaction runs, so that concurrent claimers of this process take
-//! different heads of the line instead of verifying the same ones. The reservation is only manners: the transaction
-//! decides, by the state it finds. A candidate that can't be read is passed over; verify reports it.
+//! Candidates come from the windows in memory and are reserved while their transaction runs, so that concurrent
+//! claimers of this process take different heads of the line instead of verifying the same ones. The reservation is
+//! only manners: the transaction decides, by the state it finds. A candidate that can't be read is passed over; verify
+//! reports it.
+//!
+//! Cost: a claim that finds nothing calls the store not once, as long as nothing is due; one that finds a job in its
+//! window is one transaction. See `jobs::cost_tests` for what each step writes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::act::Finish;
 use super::apply::{apply, load};
-use super::bell::BACKSTOP_MS;
-use super::enqueue::parse_key;
+use super::bell::Sleeper;
 use super::job::JobId;
 use super::lease::Lease;
 use super::new_job::{LIMIT_MAX, check_lease, check_limit, check_name};
 use super::pair::Pair;
-use super::schema::{READY, paused_key};
+use super::pick::Candidate;
+use super::schema::paused_key;
 use super::state::State;
 use super::token::Token;
 use super::transition::Event;
 use super::{Job, Jobs};
 use crate::clock::Stopwatch;
-use crate::engine::{Direction, Epoch};
+use crate::engine::Epoch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
-use crate::keys::KeyWriter;
 use crate::record::{PAGE_BYTES, Transaction, catalog};
 
 /// Scans after which a claim whose every candidate was stale answers none.
 const ROUNDS_MAX: usize = 16;
-/// Entries read beyond what is wanted, for those that are reserved.
-const SCAN_AHEAD: usize = 16;
 /// Longest wait of [`Jobs::claim_wait`].
 const WAIT_MS_MAX: u64 = 60_000;
 
@@ -85,6 +84,14 @@ impl ClaimRequest {
         self
     }
 
+    pub(crate) fn queues(&self) -> &[String] {
+        &self.queues
+    }
+
+    pub(crate) fn wanted(&self) -> usize {
+        self.limit
+    }
+
     fn check(&self) -> Result<()> {
         if self.queues.is_empty() || self.queues.len() > LIMIT_MAX {
             return Err(Error::invalid(format!("queues: 1..={LIMIT_MAX} queues, got {}", self.queues.len())));
@@ -116,7 +123,12 @@ impl Jobs {
         self.claim_ready(request, None)
     }
 
-    /// As [`Jobs::claim_with`], but waits up to `wait_ms` (at most 60,000) of real time for a job to become ready.
+    /// As [`Jobs::claim_with`], but waits up to `wait_ms` (at most 60,000) of real time for a job to become ready. It is
+    /// woken by whatever makes one ready: an enqueue, also inside a caller's transaction, a release, a retry, a resumed
+    /// queue, a time that has come, a lease that ran out. One job wakes one waiter, the one that waits longest.
+    ///
+    /// Times are those of the store's clock. A manual one does not pass while this sleeps: what its advance makes due
+    /// is noticed by the next claim, or after a second.
     ///
     /// # Errors
     /// `Invalid` naming the field beyond its limit.
@@ -125,14 +137,21 @@ impl Jobs {
             return Err(Error::invalid(format!("wait_ms: 0..={WAIT_MS_MAX}, got {wait_ms}")));
         }
         let waited = Stopwatch::start();
+        let leases = self.claim_with(request)?;
+        if !leases.is_empty() || wait_ms == 0 {
+            return Ok(leases);
+        }
+        let sleeper = Sleeper::thread(&self.shared.lines, &request.queues);
         loop {
-            let seen = self.shared.bell.rings();
-            let leases = self.claim_with(request)?;
             let left = Duration::from_millis(wait_ms).saturating_sub(waited.elapsed());
-            if !leases.is_empty() || left.is_zero() {
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            sleeper.sleep(self.shared.store.clock(), left);
+            let leases = self.claim_with(request)?;
+            if !leases.is_empty() {
                 return Ok(leases);
             }
-            self.shared.bell.wait(seen, left.min(Duration::from_millis(BACKSTOP_MS)));
         }
     }
 
@@ -156,52 +175,53 @@ impl Jobs {
     /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The
     /// claim behind `finishing` is about to end in another way and stays.
     fn make_ready(&self, queues: &[String], finishing: Option<&Token>) -> Result<()> {
+        self.fail_dropped()?;
         self.take_back_past(finishing)?;
         for queue in queues.iter().collect::<BTreeSet<_>>() {
             self.promote_due(queue)?;
+            self.prune_some(queue)?;
         }
         Ok(())
     }
 
     fn claim_ready(&self, request: &ClaimRequest, mut finish: Option<(&Token, &Finish)>) -> Result<Vec<Lease>> {
-        let mut stale = HashSet::new();
         for _ in 0..ROUNDS_MAX {
-            let picked = self.pick(request, &stale)?;
-            if picked.jobs.is_empty() && finish.is_none() {
+            let mut picked = self.pick(request)?;
+            if picked.candidates.is_empty() && finish.is_none() {
                 break;
             }
             let started = self.shared.store.clock().monotonic_ms();
-            let claimed = self.claim_picked(&picked.jobs, request, finish)?;
+            let claimed = self.claim_picked(&picked.candidates, request, finish)?;
             if let Some((token, _)) = finish.take() {
                 self.shared.deadlines.forget(token.job, token.number);
             }
-            if !claimed.is_empty() {
-                return Ok(claimed.iter().filter_map(|pair| self.hand_out(pair, started)).collect());
+            picked.gone(claimed.pairs.iter().map(Pair::id).chain(claimed.stale));
+            if !claimed.pairs.is_empty() {
+                return Ok(claimed.pairs.iter().filter_map(|pair| self.hand_out(pair, started)).collect());
             }
-            stale.extend(picked.jobs.iter().copied());
         }
         Ok(Vec::new())
     }
 
-    /// Ends the finished claim and claims those of `jobs` that are available, in one commit.
+    /// Ends the finished claim and claims those of `candidates` that are available, in one commit.
     fn claim_picked(
         &self,
-        mut jobs: &[JobId],
+        mut candidates: &[Candidate],
         request: &ClaimRequest,
         finish: Option<(&Token, &Finish)>,
-    ) -> Result<Vec<Pair>> {
+    ) -> Result<Claimed> {
         loop {
             let claimed = self.shared.store.transact(self.durability, |txn| {
                 if let Some((token, finish)) = finish {
                     finish.apply(txn, token)?;
                 }
-                claim_available(txn, jobs, request, self.shared.epoch())
+                claim_available(txn, candidates, request, self.shared.epoch())
             });
             match claimed {
                 // Checkpoints and old errors are written again, and many large ones are more than one transaction
                 // takes. One job always fits.
-                Err(error) if error.kind() == ErrorKind::Invalid && jobs.len() > 1 => {
-                    jobs = jobs.get(..jobs.len() / 2).unwrap_or_default();
+                Err(error) if error.kind() == ErrorKind::Invalid && candidates.len() > 1 => {
+                    candidates = candidates.get(..candidates.len() / 2).unwrap_or_default();
                 }
                 claimed => return claimed,
             }
@@ -214,60 +234,37 @@ impl Jobs {
         let job: Job = pair.job();
         pair.token().map(|token| Lease::new(self.clone(), token, job))
     }
-
-    /// Ready jobs that nobody else of this process is about to claim, reserved until the answer is dropped.
-    fn pick(&self, request: &ClaimRequest, stale: &HashSet<JobId>) -> Result<Picked<'_>> {
-        let mut picked = Picked { reserved: &self.shared.reserved, jobs: Vec::new() };
-        let mut tried = HashSet::new();
-        for queue in request.queues.iter().filter(|queue| tried.insert(queue.as_str())) {
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let wanted = request.limit.saturating_sub(picked.jobs.len());
-                if wanted == 0 {
-                    return Ok(picked);
-                }
-                let page = self.shared.store.read(|view| {
-                    if view.get_part::<bool>(catalog::QUEUE_PAUSED, &paused_key(queue))?.unwrap_or_default() {
-                        return Ok(None);
-                    }
-                    let line = KeyWriter::new().str(queue);
-                    view.index_page(&READY, line, Direction::Ascending, after.as_deref(), wanted + SCAN_AHEAD).map(Some)
-                })?;
-                let Some(page) = page else { break };
-                for entry in &page.entries {
-                    let id = parse_key(&entry.primary)?;
-                    if picked.jobs.len() < request.limit && !stale.contains(&id) && self.shared.reserved.reserve(id) {
-                        picked.jobs.push(id);
-                    }
-                }
-                match page.resume {
-                    Some(resume) => after = Some(resume),
-                    None => break,
-                }
-            }
-        }
-        Ok(picked)
-    }
 }
 
-/// Claims those of `jobs` that are still available, in their order, until they carry [`PAGE_BYTES`].
+/// What became of the candidates. Those in neither list were not to be had right now.
+#[derive(Default)]
+struct Claimed {
+    pairs: Vec<Pair>,
+    /// Not ready any more, not at the place where they were found, or not to be read.
+    stale: Vec<JobId>,
+}
+
+/// Claims those of `candidates` that are still available, in their order, until they carry [`PAGE_BYTES`].
 fn claim_available(
     txn: &mut Transaction<'_>,
-    jobs: &[JobId],
+    candidates: &[Candidate],
     request: &ClaimRequest,
     epoch: Epoch,
-) -> Result<Vec<Pair>> {
-    let (mut claimed, mut bytes) = (Vec::new(), 0);
+) -> Result<Claimed> {
+    let (mut claimed, mut bytes) = (Claimed::default(), 0);
     let mut paused: Option<(String, bool)> = None;
-    for id in jobs {
+    for candidate in candidates {
         if bytes >= PAGE_BYTES {
             break;
         }
-        let pair = match load(txn, *id) {
-            Ok(Some(pair)) if pair.head.state == State::Available => pair,
-            Ok(_) => continue,
-            Err(error) if error.kind() == ErrorKind::Corrupt => continue,
-            Err(error) => return Err(error),
+        let pair = match load(txn, candidate.job) {
+            // At another place means: enqueued anew further back. It is told, and claimed when its turn comes.
+            Ok(Some(pair)) if pair.head.state == State::Available && pair.place() == candidate.place => pair,
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            Ok(_) | Err(_) => {
+                claimed.stale.push(candidate.job);
+                continue;
+            }
         };
         // Candidates come queue by queue, so remembering one answer asks once a queue.
         let is_paused = match &paused {
@@ -282,32 +279,7 @@ fn claim_available(
         let lease_ms = request.lease_ms.unwrap_or(pair.body.lease_ms);
         let event = Event::Claim { now, epoch, worker: request.worker.clone(), lease_ms };
         bytes += pair.carried_bytes();
-        claimed.push(apply(txn, &pair, &event)?);
+        claimed.pairs.push(apply(txn, &pair, &event)?);
     }
     Ok(claimed)
-}
-
-/// Candidates of claims that are on their way.
-#[derive(Debug, Default)]
-pub(crate) struct Reserved(Mutex<HashSet<JobId>>);
-
-impl Reserved {
-    fn reserve(&self, id: JobId) -> bool {
-        self.0.lock().insert(id)
-    }
-}
-
-/// Reserved candidates; dropping it lets them go.
-struct Picked<'r> {
-    reserved: &'r Reserved,
-    jobs: Vec<JobId>,
-}
-
-impl Drop for Picked<'_> {
-    fn drop(&mut self) {
-        let mut reserved = self.reserved.0.lock();
-        for id in &self.jobs {
-            reserved.remove(id);
-        }
-    }
 }

@@ -3,23 +3,37 @@
 //! The stored deadline is wall time and for show. A wall clock that jumps expires nothing, because only this table
 //! says which leases are past. It is a hint: a take-back names claim and heartbeats as seen here, and the transaction
 //! checks both, so neither a finished job nor one with a newer heartbeat is ever taken back.
+//!
+//! Whoever sleeps until something becomes ready hears from here when the first lease runs out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::job::JobId;
+use super::lines::Lines;
 use super::pair::Pair;
 use super::token::Token;
 
 /// The leases granted by this process.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines(Mutex<Table>);
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    table: Mutex<Table>,
+    lines: Arc<Lines>,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     by_job: HashMap<JobId, Watch>,
     by_time: BTreeSet<(u64, JobId)>,
+}
+
+impl Table {
+    /// When the first lease runs out; `u64::MAX`: there is none.
+    fn first(&self) -> u64 {
+        self.by_time.first().map_or(u64::MAX, |(due, _)| *due)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +43,7 @@ struct Watch {
     due: u64,
     /// When the attempt has run for its timeout.
     timeout: Option<u64>,
+    cancel_requested: bool,
 }
 
 /// A lease whose time is past.
@@ -41,39 +56,69 @@ pub(crate) struct Past {
     pub timed_out: bool,
 }
 
+/// A claim that is not known to be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// When its lease runs out.
+    pub due: u64,
+    pub cancel_requested: bool,
+}
+
 impl Deadlines {
+    /// No lease yet; `lines` are to hear when the first one runs out.
+    pub fn new(lines: Arc<Lines>) -> Self {
+        Deadlines { table: Mutex::default(), lines }
+    }
+
+    /// Changes the table, and tells the sleepers when the first lease is another then.
+    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock();
+        let before = table.first();
+        let answer = change(&mut table);
+        let first = table.first();
+        if first != before {
+            // Under the table's lock, so that the sleepers hear of the changes in their order.
+            self.lines.lock().set_first_lease(first);
+        }
+        answer
+    }
+
     /// Notes a lease as it was granted or renewed at `now` (monotonic). An older note never replaces a newer one.
     pub fn note(&self, pair: &Pair, now: u64) {
         let Some(lease) = &pair.head.lease else { return };
         let (job, claim) = (pair.id(), pair.head.claims);
-        let mut table = self.0.lock();
-        let known = table.by_job.get(&job).copied();
-        if known.is_some_and(|known| (known.claim, known.renewals) > (claim, lease.renewals)) {
-            return;
-        }
-        let timeout = match known {
-            Some(known) if known.claim == claim => known.timeout,
-            _ => pair.body.timeout_ms.map(|timeout_ms| now.saturating_add(timeout_ms)),
-        };
-        let due = now.saturating_add(lease.lease_ms).min(timeout.unwrap_or(u64::MAX));
-        if let Some(known) = known {
-            table.by_time.remove(&(known.due, job));
-        }
-        table.by_time.insert((due, job));
-        table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout });
+        self.change(|table| {
+            let known = table.by_job.get(&job).copied();
+            if known.is_some_and(|known| (known.claim, known.renewals) > (claim, lease.renewals)) {
+                return;
+            }
+            let timeout = match known {
+                Some(known) if known.claim == claim => known.timeout,
+                _ => pair.body.timeout_ms.map(|timeout_ms| now.saturating_add(timeout_ms)),
+            };
+            let due = now.saturating_add(lease.lease_ms).min(timeout.unwrap_or(u64::MAX));
+            if let Some(known) = known {
+                table.by_time.remove(&(known.due, job));
+            }
+            table.by_time.insert((due, job));
+            let asked = known.is_some_and(|known| known.claim == claim && known.cancel_requested);
+            let cancel_requested = asked || pair.head.cancel_requested;
+            table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout, cancel_requested });
+        });
     }
 
     /// Forgets a claim, which is over. A newer claim of the same job stays.
     pub fn forget(&self, job: JobId, claim: u64) {
-        let mut table = self.0.lock();
-        let Some(known) = table.by_job.get(&job).copied().filter(|known| known.claim <= claim) else { return };
-        table.by_time.remove(&(known.due, job));
-        table.by_job.remove(&job);
+        self.change(|table| {
+            let Some(known) = table.by_job.get(&job).copied().filter(|known| known.claim <= claim) else { return };
+            table.by_time.remove(&(known.due, job));
+            table.by_job.remove(&job);
+        });
     }
 
     /// Up to `limit` leases that are past at `now`, the longest past first; never the one behind `spared`.
     pub fn past(&self, now: u64, limit: usize, spared: Option<&Token>) -> Vec<Past> {
-        let table = self.0.lock();
+        let table = self.table.lock();
         let due = table.by_time.iter().take_while(|(due, _)| *due <= now);
         let past = due.filter_map(|(_, job)| table.by_job.get(job).map(|watch| watch.at(*job, now)));
         let is_spared = |past: &Past| spared.is_some_and(|token| (token.job, token.number) == (past.job, past.claim));
@@ -82,18 +127,28 @@ impl Deadlines {
 
     /// The lease on `job`, when it is past at `now`.
     pub fn past_of(&self, job: JobId, now: u64) -> Option<Past> {
-        let table = self.0.lock();
+        let table = self.table.lock();
         table.by_job.get(&job).filter(|watch| watch.due <= now).map(|watch| watch.at(job, now))
     }
 
     /// Whether a claim of `job` is noted.
     pub fn contains(&self, job: JobId) -> bool {
-        self.0.lock().by_job.contains_key(&job)
+        self.table.lock().by_job.contains_key(&job)
     }
 
-    /// When the lease on `job` runs out.
-    pub fn due(&self, job: JobId) -> Option<u64> {
-        self.0.lock().by_job.get(&job).map(|watch| watch.due)
+    /// The claim behind `token`, while it is not known to be over.
+    pub fn held(&self, token: &Token) -> Option<Held> {
+        let table = self.table.lock();
+        let watch = table.by_job.get(&token.job).filter(|watch| watch.claim == token.number)?;
+        Some(Held { due: watch.due, cancel_requested: watch.cancel_requested })
+    }
+
+    /// Notes that whoever holds `claim` of `job` was asked to stop.
+    pub fn ask_to_stop(&self, job: JobId, claim: u64) {
+        let mut table = self.table.lock();
+        if let Some(watch) = table.by_job.get_mut(&job).filter(|watch| watch.claim == claim) {
+            watch.cancel_requested = true;
+        }
     }
 }
 

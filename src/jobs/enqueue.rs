@@ -37,11 +37,11 @@ pub enum Outcome {
 
 /// The enqueue order, kept under one key.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Sequence {
+pub(crate) struct Sequence {
     /// The number given out last; the first is 1.
-    last: u64,
+    pub last: u64,
     /// The latest time at which a job was enqueued to run at once.
-    mark_ms: u64,
+    pub mark_ms: u64,
 }
 
 /// Refuses a batch of no job, of more than 1,000, or with a job beyond its limits.

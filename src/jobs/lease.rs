@@ -5,7 +5,6 @@ use std::fmt;
 use super::act::Finish;
 use super::state::Reason;
 use super::{ClaimRequest, Job, Jobs, Token};
-use crate::config::Durability;
 use crate::error::Result;
 use crate::json::Json;
 use crate::record::Transaction;
@@ -13,7 +12,8 @@ use crate::record::Transaction;
 /// One claim of one job. Finishing takes it by value, so a job is finished once.
 ///
 /// Dropped unfinished it fails its attempt: reason `panicked` while unwinding, else `dropped`, and the job's backoff
-/// keeps an early `?` from spinning. That write is buffered: it waits for no sync. Should it fail, the lease runs out.
+/// keeps an early `?` from spinning. A drop never waits and never panics, wherever it happens: it leaves a note in
+/// memory, and the next call of the queue, or a claimer that waits, writes it before anything else.
 #[must_use = "dropping a lease fails its attempt"]
 pub struct Lease {
     jobs: Jobs,
@@ -63,11 +63,25 @@ impl Lease {
         self.jobs.heartbeat(&self.token, None)
     }
 
-    /// Milliseconds until the lease runs out by the monotonic clock; 0 when it has.
+    /// Whether the worker was asked to stop, as far as this process knows, at the price of a look into memory. A cancel
+    /// shows at once; one inside a caller's own transaction with the next heartbeat.
+    #[must_use]
+    pub fn cancel_requested(&self) -> bool {
+        self.jobs.shared.deadlines.held(&self.token).is_some_and(|held| held.cancel_requested)
+    }
+
+    /// Whether the claim is known to be over: taken back, or ended by somebody who has the token. Once `true` it stays
+    /// so, and every further call answers `LeaseLost`. `false` is no promise: a heartbeat is.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.jobs.shared.deadlines.held(&self.token).is_none()
+    }
+
+    /// Milliseconds until the lease runs out by the monotonic clock; 0 when it has, or when the claim is over.
     #[must_use]
     pub fn remaining_ms(&self) -> u64 {
         let now = self.jobs.shared.store.clock().monotonic_ms();
-        self.jobs.shared.deadlines.due(self.token.job).map_or(0, |due| due.saturating_sub(now))
+        self.jobs.shared.deadlines.held(&self.token).map_or(0, |held| held.due.saturating_sub(now))
     }
 
     /// Notes how far the work is, in per cent.
@@ -193,9 +207,6 @@ impl Drop for Lease {
             return;
         }
         let reason = if std::thread::panicking() { Reason::Panicked } else { Reason::Dropped };
-        let error = self.error.as_deref().map(super::new_job::cut_error);
-        let finish = Finish::Fail { reason, error, retry_in_ms: None };
-        // Nobody is left to hear of a failure here, and none is lost: the lease then runs out and is taken back.
-        drop(self.jobs.with_durability(Durability::Buffered).finish(&self.token, &finish));
+        self.jobs.note_dropped(self.token, reason, self.error.as_deref());
     }
 }

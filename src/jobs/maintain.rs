@@ -15,6 +15,7 @@ use super::schema::{DUE, LEASE, STATES};
 use super::state::{Reason, State};
 use super::token::Token;
 use super::transition::Event;
+use crate::config::Durability;
 use crate::engine::{Direction, KeyRange};
 use crate::error::{ErrorKind, Result};
 use crate::keys::{KeyReader, KeyWriter};
@@ -70,6 +71,9 @@ impl Jobs {
     /// # Errors
     /// Those of the store.
     pub fn maintain(&self) -> Result<Maintained> {
+        self.fail_dropped()?;
+        // What claims passed over because it could not be read may have been repaired.
+        self.shared.lines.lock().forget_idle();
         self.adopt_unknown_leases()?;
         let mut done = Maintained { taken_back: to_the_end(|| self.take_back_past(None))?, ..Maintained::default() };
         for queue in self.shared.store.read(queues)? {
@@ -79,23 +83,48 @@ impl Jobs {
         Ok(done)
     }
 
-    /// Makes available what is due in `queue`, first due first. Stops after [`STEPS_MAX`] steps.
+    /// Makes available what is due in `queue`, first due first. Stops after [`STEPS_MAX`] steps, and does not even look
+    /// before the time at which the next job is due, where that is known.
     pub(crate) fn promote_due(&self, queue: &str) -> Result<u64> {
         let mut promoted = 0;
-        for _ in 0..STEPS_MAX {
+        for left in (0..STEPS_MAX).rev() {
             let now = self.shared.store.clock().now_ms();
+            let begun = self.shared.lines.with(queue, |line, _| {
+                let from = line.due.at();
+                (from <= now).then(|| (from, line.due.begin()))
+            });
+            let Some((from, scan)) = begun else { break };
+            // From the floor on: what was due before is gone, and not to be walked over again.
             let line = || KeyWriter::new().str(queue);
             let range =
-                KeyRange { start: Bound::Included(line().finish()), end: Bound::Included(line().u64(now).finish()) };
+                KeyRange { start: Bound::Included(line().u64(from).finish()), end: Bound::Included(line().finish()) };
             let page = self
                 .shared
                 .store
                 .read(|view| view.index_range(&DUE, range.clone(), Direction::Ascending, None, STEP))?;
-            let due = page.entries.iter().map(|entry| parse_key(&entry.primary)).collect::<Result<Vec<_>>>()?;
+            let mut due = Vec::new();
+            let mut next = None;
+            for entry in &page.entries {
+                let mut parts = KeyReader::new(&entry.parts);
+                parts.str()?;
+                let run_at = parts.u64()?;
+                next = Some(run_at);
+                if run_at > now {
+                    break;
+                }
+                due.push(parse_key(&entry.primary)?);
+            }
+            // The floor rises to the first job that is not due yet, or stays with the last that was read.
+            let is_all = page.resume.is_none() && due.len() == page.entries.len();
+            let next = if is_all { None } else { next };
             if due.is_empty() {
+                self.shared.lines.with(queue, |line, _| line.due.end(scan, next));
                 break;
             }
-            let step = self.shared.store.transact(self.durability, |txn| {
+            // One sync for all steps: the last one makes those before it durable, and visible, too.
+            let is_last = left == 0 || is_all || next.is_some_and(|next| next > now);
+            let durability = if is_last { self.durability } else { Durability::Buffered };
+            let step = self.shared.store.transact(durability, |txn| {
                 let mut step = 0;
                 for id in &due {
                     let Some(pair) = readable(txn, *id)? else { continue };
@@ -108,8 +137,10 @@ impl Jobs {
                 Ok(step)
             })?;
             promoted += step;
-            // A step that changed nothing saw only stale or unreadable entries: looking again would see the same.
-            if step == 0 || page.resume.is_none() {
+            // Only now: a step that failed leaves the floor where its jobs are. One that can't be read is passed over,
+            // here and, as the floor rises above it, until it is told anew.
+            self.shared.lines.with(queue, |line, _| line.due.end(scan, next));
+            if is_last {
                 break;
             }
         }
@@ -117,7 +148,7 @@ impl Jobs {
     }
 
     /// Ends the claims of this process whose lease, or whose timeout, is past by the monotonic clock; not the one behind
-    /// `spared`. Stops after [`STEPS_MAX`] steps.
+    /// `spared`. Stops after [`STEPS_MAX`] steps. The store is not asked when none is past.
     pub(crate) fn take_back_past(&self, spared: Option<&Token>) -> Result<u64> {
         let mut taken_back = 0;
         for _ in 0..STEPS_MAX {

@@ -6,6 +6,8 @@
 //!   machine    transition (drawn there, pure) ──> apply (the one door to the store)
 //!   verbs      enqueue · claim · act (finish, heartbeat, progress, cancel, retry) · maintain · prune · read
 //!   hands      lease (what a worker holds) · by_token (the same for scripts) · txn (inside a caller's transaction)
+//!              dropped (leases that nobody finished)
+//!   in memory  lines (one line a queue: window · floor; told by the engine as note) ──> pick, bell · deadlines
 //!   recovery   the startup sweep, by the same functions
 //! ```
 //!
@@ -15,11 +17,13 @@
 //! - Fencing: a heartbeat or a finish with a token that is not the job's current one changes nothing (`LeaseLost`).
 //! - Order per queue: priority (0 first), then `run_at`, then enqueue order; the same after a restart. There is no
 //!   aging: while jobs of a more urgent priority keep coming, less urgent ones wait.
-//! - A claim costs the same whatever has finished before: only available jobs are in the ready index.
+//! - A claim costs the same whatever has finished before and however long the line is: only available jobs are in the
+//!   ready index, and a bounded window of it in memory is read on where it ended, never again from its start.
+//! - A job that becomes ready wakes one waiting claimer, whichever way it became so.
 //! - Inside one process leases expire by the monotonic clock. A wall clock that jumps expires nothing.
 //!
-//! It refuses to block: no thread of its own; due jobs are promoted and expired leases taken back inside claims and by
-//! [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
+//! It refuses to block: no thread of its own; due jobs are promoted, expired leases taken back and old jobs pruned inside claims and
+//! by [`Jobs::maintain`]. Limits: the claims of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
 
 mod act;
@@ -29,21 +33,29 @@ mod bell;
 mod by_token;
 mod claim;
 mod deadlines;
+mod dropped;
 mod enqueue;
+mod floor;
 mod job;
 mod lease;
+mod line;
+mod lines;
 mod maintain;
 mod new_job;
+mod note;
 mod pair;
 mod pause;
+mod pick;
 mod prune;
 mod read;
 pub mod recovery;
+mod repair;
 mod schema;
 mod state;
 mod token;
 mod transition;
 mod txn;
+mod window;
 
 #[cfg(test)]
 mod lean_tests;
@@ -51,21 +63,25 @@ mod lean_tests;
 use std::sync::Arc;
 
 use crate::config::Durability;
-use crate::engine::Epoch;
+use crate::engine::{Epoch, Observer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordStore, View, scrub};
+use crate::record::RecordStore;
 
 pub use backoff::{BACKOFF_MS_MAX, Backoff};
+pub use bell::Ready;
 pub use claim::ClaimRequest;
 pub use enqueue::{Enqueued, Outcome};
 pub use job::{Attempt, Attempts, Counts, Job, JobId};
 pub use lease::Lease;
+pub use lines::Memory;
 pub use maintain::Maintained;
 pub use new_job::{
     BATCH_MAX, CHECKPOINT_BYTES_MAX, ERROR_BYTES_MAX, LEASE_MS_DEFAULT, LEASE_MS_MAX, LIMIT_MAX, NAME_BYTES_MAX,
     NewJob, PAYLOAD_BYTES_MAX, RETENTION_MS_DEFAULT,
 };
 pub use read::{JobFilter, JobPage};
+pub use repair::verify;
+pub(crate) use repair::{claim, repair, set_aside_unreadable_leases};
 pub use state::{Reason, State};
 pub use token::Token;
 pub use txn::JobsTxn;
@@ -94,9 +110,9 @@ pub struct Jobs {
 #[derive(Debug)]
 struct Shared {
     store: RecordStore,
+    lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
-    reserved: claim::Reserved,
-    bell: bell::Bell,
+    dropped: dropped::Dropped,
 }
 
 impl Shared {
@@ -110,12 +126,11 @@ impl Jobs {
     /// The queue of `store`. Run [`recovery::sweep`] first: it takes back what an earlier opening left executing.
     #[must_use]
     pub fn new(store: RecordStore, options: JobsOptions) -> Self {
-        let shared = Shared {
-            store,
-            deadlines: deadlines::Deadlines::default(),
-            reserved: claim::Reserved::default(),
-            bell: bell::Bell::default(),
-        };
+        let lines = Arc::new(lines::Lines::default());
+        let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
+        store.engine().observe(Arc::downgrade(&observer));
+        let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
+        let shared = Shared { store, lines, deadlines, dropped: dropped::Dropped::default() };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 
@@ -125,6 +140,13 @@ impl Jobs {
         Jobs { shared: Arc::clone(&self.shared), durability }
     }
 
+    /// What the queue keeps in memory, below 16 MiB whatever the backlog and however many queues there are. Beside it
+    /// each executing job takes about 200 bytes.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.shared.lines.memory()
+    }
+
     /// Enqueues a job.
     ///
     /// # Errors
@@ -132,8 +154,7 @@ impl Jobs {
     pub fn enqueue(&self, job: NewJob) -> Result<Enqueued> {
         job.check()?;
         let job = [job];
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
-        self.shared.bell.ring();
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, &job))?;
         enqueued.first().copied().ok_or_else(|| Error::internal("an enqueue of one job answered none"))
     }
 
@@ -143,13 +164,12 @@ impl Jobs {
     /// As [`Jobs::enqueue`]; `Invalid` for an empty or too long list, or one beyond the engine's limits.
     pub fn enqueue_batch(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         enqueue::check_batch(jobs)?;
-        let enqueued = self.shared.store.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
+        let enqueued = self.settled()?.transact(self.durability, |txn| enqueue::enqueue(txn, jobs));
         let enqueued = enqueued.map_err(|error| match error.kind() {
             // Each job was found good, so what is beyond a limit is the list.
             ErrorKind::Invalid => Error::with_source(error.kind(), format!("jobs: too large together: {error}"), error),
             _ => error,
         })?;
-        self.shared.bell.ring();
         Ok(enqueued)
     }
 
@@ -159,9 +179,16 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a completed or discarded job.
     pub fn cancel(&self, id: JobId) -> Result<Job> {
-        let now = self.shared.store.clock().monotonic_ms();
+        let store = self.settled()?;
+        let now = store.clock().monotonic_ms();
         let past = self.shared.deadlines.past_of(id, now).map(|past| (past.claim, past.renewals));
-        self.shared.store.transact(self.durability, |txn| act::cancel(txn, id, past)).map(|pair| pair.job())
+        let pair = store.transact(self.durability, |txn| act::cancel(txn, id, past))?;
+        if pair.head.lease.is_some() {
+            self.shared.deadlines.ask_to_stop(id, pair.head.claims);
+        } else {
+            self.shared.deadlines.forget(id, pair.head.claims);
+        }
+        Ok(pair.job())
     }
 
     /// Brings a finished job back: available at once, attempts and crashes counted from 0.
@@ -169,16 +196,7 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Conflict` for a job that is not finished, or whose unique key another job holds.
     pub fn retry(&self, id: JobId) -> Result<Job> {
-        let pair = self.shared.store.transact(self.durability, |txn| act::retry(txn, id))?;
-        self.shared.bell.ring();
+        let pair = self.settled()?.transact(self.durability, |txn| act::retry(txn, id))?;
         Ok(pair.job())
     }
-}
-
-/// Checks every job with its index entries and counters.
-///
-/// # Errors
-/// As [`scrub::verify`].
-pub fn verify(view: &View<'_>, report: &mut scrub::Report) -> Result<()> {
-    scrub::verify::<pair::Pair>(view, report)
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::record::catalog;
 
 impl Jobs {
-    /// Stops handing out jobs of `queue`. Pausing a paused queue, or one without a job, is fine.
+    /// Stops handing out jobs of `queue`: no claim that begins after this returned gets one. Pausing a paused queue, or one without a job, is fine.
     ///
     /// # Errors
     /// `Invalid` for a queue outside 1..=256 bytes.
@@ -24,9 +24,7 @@ impl Jobs {
     pub fn resume(&self, queue: &str) -> Result<()> {
         check_name("queue", queue)?;
         let key = paused_key(queue);
-        self.shared.store.transact(self.durability, |txn| txn.delete_part(catalog::QUEUE_PAUSED, &key))?;
-        self.shared.bell.ring();
-        Ok(())
+        self.shared.store.transact(self.durability, |txn| txn.delete_part(catalog::QUEUE_PAUSED, &key))
     }
 
     /// Whether `queue` is paused.

@@ -93,7 +93,7 @@ impl Jobs {
     /// `Corrupt` for damage.
     pub fn get(&self, id: JobId) -> Result<Option<Job>> {
         let key = keys::job(id.0);
-        self.shared.store.read(|view| Ok(view.get::<Pair>(&key)?.map(|pair| pair.job())))
+        self.store_to_read().read(|view| Ok(view.get::<Pair>(&key)?.map(|pair| pair.job())))
     }
 
     /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`. A page ends
@@ -106,7 +106,7 @@ impl Jobs {
         filter.queue.as_deref().map_or(Ok(()), |queue| check_name("queue", queue))?;
         filter.kind.as_deref().map_or(Ok(()), |kind| check_name("kind", kind))?;
         let after = after.map(|after| parse_next(filter, after)).transpose()?.unwrap_or(0);
-        self.shared.store.read(|view| list(view, filter, after, limit))
+        self.store_to_read().read(|view| list(view, filter, after, limit))
     }
 
     /// Jobs by state for `queue`, or for every queue that has any; states without a job count 0.
@@ -115,7 +115,7 @@ impl Jobs {
     /// `Invalid` for a name out of bounds; `Corrupt` for damage.
     pub fn counts(&self, queue: Option<&str>) -> Result<BTreeMap<String, Counts>> {
         queue.map_or(Ok(()), |queue| check_name("queue", queue))?;
-        self.shared.store.read(|view| {
+        self.store_to_read().read(|view| {
             let mut counts = BTreeMap::new();
             if let Some(queue) = queue {
                 counts.insert(queue.to_owned(), Counts::default());
@@ -132,7 +132,7 @@ impl Jobs {
     /// # Errors
     /// `NotFound`; `Corrupt` for damage.
     pub fn attempts(&self, id: JobId) -> Result<Attempts> {
-        self.shared.store.read(|view| {
+        self.store_to_read().read(|view| {
             let pair = view
                 .get::<Pair>(&keys::job(id.0))?
                 .ok_or_else(|| Error::not_found(format!("job {id}: there is no such job")))?;

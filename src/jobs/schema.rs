@@ -19,11 +19,14 @@
 
 use super::pair::{Body, Head, Pair};
 use super::state::State;
+use super::window::Place;
 use crate::engine::KEY_BYTES_MAX;
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog::{self, jobs as numbers};
 use crate::record::{Counter, Entity, Entries, Index, PartReader, PartWriter, Schema, Sums};
+
+const PAUSED: &str = "queue.paused";
 
 /// Jobs that can be claimed, first in line first.
 pub(crate) const READY: Index<Pair> =
@@ -59,8 +62,15 @@ pub(crate) static SCHEMA: Schema<Pair> = Schema {
 
 fn ready(pair: &Pair, entries: &mut Entries) {
     if pair.head.state == State::Available {
-        let place = KeyWriter::new().str(&pair.body.queue).u8(pair.body.priority);
-        entries.push(place.u64(pair.head.run_at).u64(pair.body.sequence));
+        let Place { priority, run_at, sequence } = pair.place();
+        entries.push(KeyWriter::new().str(&pair.body.queue).u8(priority).u64(run_at).u64(sequence));
+    }
+}
+
+impl Pair {
+    /// Its place in its queue's line, while it is available.
+    pub(crate) fn place(&self) -> Place {
+        Place { priority: self.body.priority, run_at: self.head.run_at, sequence: self.body.sequence }
     }
 }
 
@@ -132,7 +142,12 @@ pub(crate) fn unique_parts(queue: &str, unique_key: &str) -> KeyWriter {
 
 /// The key of a queue's pause mark in `meta`.
 pub(crate) fn paused_key(queue: &str) -> Vec<u8> {
-    keys::meta("queue.paused", KeyWriter::new().str(queue))
+    keys::meta(PAUSED, KeyWriter::new().str(queue))
+}
+
+/// What the keys of all pause marks begin with.
+pub(crate) fn paused_prefix() -> Vec<u8> {
+    keys::meta(PAUSED, KeyWriter::new())
 }
 
 /// The one key of the enqueue sequence in `meta`.
@@ -160,6 +175,15 @@ impl Entity for Pair {
 
     fn set_revision(&mut self, revision: u64) {
         self.head.revision = revision;
+    }
+
+    /// Only an executing job has a lease, and only a finished one has finished.
+    fn contradiction(&self) -> Option<String> {
+        let Head { state, lease, finished_at, .. } = &self.head;
+        if (*state == State::Executing) != lease.is_some() {
+            return Some(format!("it is {state}, and {} a lease", if lease.is_some() { "has" } else { "has no" }));
+        }
+        (state.is_terminal() != finished_at.is_some()).then(|| format!("it is {state}, finished at {finished_at:?}"))
     }
 
     fn load(key: &[u8], parts: &mut PartReader<'_>) -> Result<Option<Self>> {

@@ -10,7 +10,7 @@ use crate::record::Transaction;
 
 /// The job queue inside a transaction.
 ///
-/// A claimer that waits sees what is enqueued here within 100 ms of the commit.
+/// What is enqueued here wakes waiting claimers when it is committed.
 pub struct JobsTxn<'a, 't> {
     txn: &'a mut Transaction<'t>,
 }
@@ -64,6 +64,38 @@ impl JobsTxn<'_, '_> {
     /// `LeaseLost`.
     pub fn fail(&mut self, token: &Token, error: Option<&str>, retry_in_ms: Option<u64>) -> Result<Job> {
         Finish::fail(error, retry_in_ms).apply(self.txn, token).map(|pair| pair.job())
+    }
+
+    /// Notes how far the work behind `token` is. `None` leaves what was noted before.
+    ///
+    /// # Errors
+    /// As [`Jobs::progress`](super::Jobs::progress).
+    pub fn progress(&mut self, token: &Token, percent: Option<u8>, checkpoint: Option<&Json>) -> Result<()> {
+        act::progress(self.txn, token, percent, checkpoint).map(|_| ())
+    }
+
+    /// Puts the job behind `token` off for exactly `delay_ms`; the attempt does not count.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` for a delay of 0.
+    pub fn snooze(&mut self, token: &Token, delay_ms: u64) -> Result<Job> {
+        Finish::snooze(delay_ms)?.apply(self.txn, token).map(|pair| pair.job())
+    }
+
+    /// Lets the job behind `token` go, back to its place in line; the attempt does not count.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    pub fn release(&mut self, token: &Token) -> Result<Job> {
+        Finish::Release.apply(self.txn, token).map(|pair| pair.job())
+    }
+
+    /// Gives the job behind `token` up for good.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    pub fn discard(&mut self, token: &Token, reason: Option<&str>) -> Result<Job> {
+        Finish::discard(reason).apply(self.txn, token).map(|pair| pair.job())
     }
 
     /// Cancels a job, or asks its worker to stop. A lease that has run out is not noticed here: such a job is asked,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! u8 u16 u32 u64 u128   big-endian
-//! i64                   big-endian with the sign bit flipped
-//! f64                   its bits; negative ones inverted, others with the sign bit flipped (IEEE total order:
+//! i8 i16 i32 i64 i128   big-endian with the sign bit flipped
+//! f32, f64              its bits; negative ones inverted, others with the sign bit flipped (IEEE total order:
 //!                       -NaN < -inf < … < -0.0 < 0.0 < … < inf < NaN)
 //! bool                  00 or 01
 //! str, bytes            each 00 becomes 00 FF; then 00 00 ends the part
@@ -12,10 +12,12 @@
 //! ```
 //!
 //! Every part but `raw` says where it ends, so no part runs into its neighbour and no key is the beginning of another
-//! key of the same shape. An optional part is a `bool` and, when it is true, the part.
+//! key of the same shape. An optional part is a `bool` and, when it is true, the part. Several parts together run
+//! against their order when all of their bytes are inverted ([`KeyWriter::against`]).
 
 use crate::error::{Error, Result};
 
+const SIGN_32: u32 = 1 << 31;
 const SIGN: u64 = 1 << 63;
 
 /// Builds a key, part by part.
@@ -35,6 +37,16 @@ macro_rules! write_unsigned {
     )*};
 }
 
+macro_rules! write_signed {
+    ($($name:ident as $unsigned:ident)*) => {$(
+        /// A signed number.
+        #[must_use]
+        pub fn $name(self, value: $name) -> Self {
+            self.$unsigned(value as $unsigned ^ 1 << ($unsigned::BITS - 1))
+        }
+    )*};
+}
+
 impl KeyWriter {
     /// A key without parts.
     #[must_use]
@@ -43,11 +55,13 @@ impl KeyWriter {
     }
 
     write_unsigned! { u8 u16 u32 u64 u128 }
+    write_signed! { i8 as u8 i16 as u16 i32 as u32 i64 as u64 i128 as u128 }
 
-    /// A signed number.
+    /// A floating-point number, in the order of [`f32::total_cmp`].
     #[must_use]
-    pub fn i64(self, value: i64) -> Self {
-        self.u64(value as u64 ^ SIGN)
+    pub fn f32(self, value: f32) -> Self {
+        let bits = value.to_bits();
+        self.u32(if bits & SIGN_32 == 0 { bits | SIGN_32 } else { !bits })
     }
 
     /// A floating-point number, in the order of [`f64::total_cmp`].
@@ -98,6 +112,15 @@ impl KeyWriter {
         self
     }
 
+    /// All the parts that `write` adds run against their order, together.
+    #[must_use]
+    pub fn against(self, write: impl FnOnce(Self) -> Self) -> Self {
+        let start = self.bytes.len();
+        let mut key = write(self);
+        key.bytes.iter_mut().skip(start).for_each(|byte| *byte ^= 0xff);
+        key
+    }
+
     /// The key's bytes.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
@@ -121,6 +144,8 @@ fn escape(value: &[u8]) -> impl Iterator<Item = u8> {
 pub struct KeyReader<'a> {
     rest: &'a [u8],
     descending: bool,
+    /// Inside of [`KeyReader::against`].
+    against: bool,
 }
 
 macro_rules! read_unsigned {
@@ -135,21 +160,36 @@ macro_rules! read_unsigned {
     )*};
 }
 
+macro_rules! read_signed {
+    ($($name:ident as $unsigned:ident)*) => {$(
+        /// A signed number.
+        ///
+        /// # Errors
+        /// `Corrupt` when the key ends before it.
+        pub fn $name(&mut self) -> Result<$name> {
+            Ok((self.$unsigned()? ^ 1 << ($unsigned::BITS - 1)) as $name)
+        }
+    )*};
+}
+
 impl<'a> KeyReader<'a> {
     /// A reader at the start of `key`.
     #[must_use]
     pub fn new(key: &'a [u8]) -> Self {
-        KeyReader { rest: key, descending: false }
+        KeyReader { rest: key, descending: false, against: false }
     }
 
     read_unsigned! { u8 u16 u32 u64 u128 }
 
-    /// A signed number.
+    read_signed! { i8 as u8 i16 as u16 i32 as u32 i64 as u64 i128 as u128 }
+
+    /// A floating-point number, to the bit as it was written.
     ///
     /// # Errors
     /// `Corrupt` when the key ends before it.
-    pub fn i64(&mut self) -> Result<i64> {
-        Ok((self.u64()? ^ SIGN) as i64)
+    pub fn f32(&mut self) -> Result<f32> {
+        let bits = self.u32()?;
+        Ok(f32::from_bits(if bits & SIGN_32 == 0 { !bits } else { bits ^ SIGN_32 }))
     }
 
     /// A floating-point number, to the bit as it was written.
@@ -209,6 +249,17 @@ impl<'a> KeyReader<'a> {
         self
     }
 
+    /// All the parts that `read` takes were written by [`KeyWriter::against`].
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn against<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.against = !self.against;
+        let outcome = read(self);
+        self.against = !self.against;
+        outcome
+    }
+
     /// What has not been read yet.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
@@ -224,7 +275,7 @@ impl<'a> KeyReader<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let mask = if self.descending { 0xff } else { 0 };
+        let mask = if self.descending == self.against { 0 } else { 0xff };
         self.descending = false;
         let (part, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| misfit(format!("{N} more bytes")))?;
         self.rest = rest;
@@ -250,7 +301,12 @@ mod tests {
         U32(u32),
         U64(u64),
         U128(u128),
+        I8(i8),
+        I16(i16),
+        I32(i32),
         I64(i64),
+        I128(i128),
+        F32(f32),
         F64(f64),
         Bool(bool),
         Str(String),
@@ -266,7 +322,12 @@ mod tests {
                 U32(v) => key.u32(*v),
                 U64(v) => key.u64(*v),
                 U128(v) => key.u128(*v),
+                I8(v) => key.i8(*v),
+                I16(v) => key.i16(*v),
+                I32(v) => key.i32(*v),
                 I64(v) => key.i64(*v),
+                I128(v) => key.i128(*v),
+                F32(v) => key.f32(*v),
                 F64(v) => key.f64(*v),
                 Bool(v) => key.bool(*v),
                 Str(v) => key.str(v),
@@ -282,7 +343,12 @@ mod tests {
                 U32(_) => U32(key.u32()?),
                 U64(_) => U64(key.u64()?),
                 U128(_) => U128(key.u128()?),
+                I8(_) => I8(key.i8()?),
+                I16(_) => I16(key.i16()?),
+                I32(_) => I32(key.i32()?),
                 I64(_) => I64(key.i64()?),
+                I128(_) => I128(key.i128()?),
+                F32(_) => F32(key.f32()?),
                 F64(_) => F64(key.f64()?),
                 Bool(_) => Bool(key.bool()?),
                 Str(_) => Str(key.str()?),
@@ -297,7 +363,12 @@ mod tests {
                 (U32(a), U32(b)) => a.cmp(b),
                 (U64(a), U64(b)) => a.cmp(b),
                 (U128(a), U128(b)) => a.cmp(b),
+                (I8(a), I8(b)) => a.cmp(b),
+                (I16(a), I16(b)) => a.cmp(b),
+                (I32(a), I32(b)) => a.cmp(b),
                 (I64(a), I64(b)) => a.cmp(b),
+                (I128(a), I128(b)) => a.cmp(b),
+                (F32(a), F32(b)) => a.total_cmp(b),
                 (F64(a), F64(b)) => a.total_cmp(b),
                 (Bool(a), Bool(b)) => a.cmp(b),
                 (Str(a), Str(b)) => a.cmp(b),
@@ -345,13 +416,19 @@ mod tests {
         let u64s = || edges(any::<u64>(), &[0, 255, 256, u64::MAX]);
         let u128s = || edges(any::<u128>(), &[0, 255, 256, u128::MAX]);
         let i64s = || edges(any::<i64>(), &[i64::MIN, -1, 0, 1, i64::MAX]);
+        let i128s = || edges(any::<i128>(), &[i128::MIN, -1, 0, 1, i128::MAX]);
         let two = prop_oneof![
             pair(u8s(), u8s(), U8),
             pair(u16s(), u16s(), U16),
             pair(u32s(), u32s(), U32),
             pair(u64s(), u64s(), U64),
             pair(u128s(), u128s(), U128),
+            pair(any::<i8>(), any::<i8>(), I8),
+            pair(any::<i16>(), any::<i16>(), I16),
+            pair(edges(any::<i32>(), &[i32::MIN, -1, 0, i32::MAX]), any::<i32>(), I32),
             pair(i64s(), i64s(), I64),
+            pair(i128s(), i128s(), I128),
+            pair(any::<u32>().prop_map(f32::from_bits), floats().prop_map(|wide| wide as f32), F32),
             pair(floats(), floats(), F64),
             pair(any::<bool>(), any::<bool>(), Bool),
             pair(text(), text(), Str),

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::MlPersistence;
+use super::{MlPersistence, RecoveryReport, recover};
 use crate::engine::Cursor;
 use crate::error::Result;
-use crate::jobs::recovery;
 use crate::snapshot::{self, SnapshotInfo, SnapshotKind, Watch};
 
 impl MlPersistence {
@@ -81,8 +80,7 @@ impl MlPersistence {
     ) -> Result<SnapshotInfo> {
         let info = snapshot::import(&**self.engine(), path.as_ref(), replace, watch)?;
         if info.kind == SnapshotKind::Full {
-            recovery::sweep(&self.0.records, self.engine().epoch())?;
-            self.0.records.sweep_staged()?;
+            recover::recover(&self.0.records, &mut RecoveryReport::default())?;
         }
         Ok(info)
     }

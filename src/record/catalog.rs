@@ -4,9 +4,12 @@
 //! ```text
 //! tags       1 model · 2 version · 3 job · 4 claim · 5 kv value · 6 unique entry · 7 piece head · 8 queue sequence
 //!            9 queue paused · 10 job attempts · 11 pointer history · 12 artifact · 13 artifact references
-//!            14 epoch · 15 format mark · 16 staged value
-//! indexes    1..=19 jobs · 20..=49 registry
-//! counters   1..=9 jobs · 10..=29 registry · 30 kv entries by namespace
+//!            14 epoch · 15 format mark · 16 staged value · 20 leftovers of models · 24 quarantined value
+//!            25 repair under way · 40 host record · 41 collection definition · 42 collection build · 43 late record
+//!            44 next collection number
+//! indexes    1..=19 jobs · 20..=49 registry · 65536.. hosts' collections, given out by each store
+//! counters   1..=9 jobs · 10..=29 registry · 30 kv entries by namespace · 31 quarantined values by tree
+//!            65536.. hosts' collections, from the same line as their indexes
 //! ```
 
 use crate::codec::Part;
@@ -42,9 +45,30 @@ pub const ARTIFACT_REFERENCES: Part = Part { tree: Tree::Records, tag: 13, versi
 pub const FORMAT_MARK: Part = Part { tree: Tree::Meta, tag: 15, version: 1 };
 /// Pieces that were written ahead of the commit that will refer to them.
 pub const STAGED: Part = Part { tree: Tree::Meta, tag: 16, version: 1 };
+/// A value that repair set aside, as it was found.
+pub const QUARANTINED: Part = Part { tree: Tree::Meta, tag: 24, version: 1 };
+/// Which repair is under way.
+pub const REPAIR_MARK: Part = Part { tree: Tree::Meta, tag: 25, version: 1 };
+
+/// What is still to be swept away of earlier lives of a model's name, by the name.
+pub const LEFTOVERS: Part = Part { tree: Tree::Records, tag: 20, version: 1 };
+/// What a host keeps in a collection, by collection and key. Its schema version is the host's own.
+pub const HOST_RECORD: Part = Part { tree: Tree::Records, tag: 40, version: 1 };
+/// What is kept about a collection: its items and their numbers.
+pub const COLLECTION: Part = Part { tree: Tree::Meta, tag: 41, version: 1 };
+/// How far the construction of a collection's new items has come.
+pub const COLLECTION_BUILD: Part = Part { tree: Tree::Meta, tag: 42, version: 1 };
+/// A record that was inserted behind the back of that construction.
+pub const COLLECTION_LATE: Part = Part { tree: Tree::Meta, tag: 43, version: 1 };
+/// The next number for an index or counter of a collection, at first [`COLLECTION_NUMBER_FIRST`].
+pub const COLLECTION_NUMBERS: Part = Part { tree: Tree::Meta, tag: 44, version: 1 };
+/// Below it are the numbers of this table.
+pub const COLLECTION_NUMBER_FIRST: u32 = 1 << 16;
 
 /// Counter: entries of the plain contract, by namespace.
 pub const KV_ENTRIES: u32 = 30;
+/// Counter: values in quarantine, by the tree that they were taken from.
+pub const QUARANTINED_VALUES: u32 = 31;
 
 // --- jobs: indexes 1..=19, counters 1..=9 (append below this line) ---
 
@@ -85,13 +109,31 @@ pub const INDEX_VERSION_STAGES: u32 = 24;
 pub const INDEX_VERSION_EXTERNAL_IDS: u32 = 25;
 /// Unique index: versions by model and label.
 pub const INDEX_VERSION_LABELS: u32 = 26;
+/// Index: models by creation.
+pub const INDEX_MODEL_CREATED: u32 = 40;
+/// Index: models by update.
+pub const INDEX_MODEL_UPDATED: u32 = 41;
+/// Index: models by tag.
+pub const INDEX_MODEL_TAGS: u32 = 42;
+/// Index: versions by creation.
+pub const INDEX_VERSION_CREATED: u32 = 43;
+/// Index: versions by update.
+pub const INDEX_VERSION_UPDATED: u32 = 44;
+/// Index: versions by tag.
+pub const INDEX_VERSION_TAGS: u32 = 45;
+/// Index: versions by stage, across all models.
+pub const INDEX_VERSION_STAGES_OF_ALL: u32 = 46;
+/// Index: versions by run.
+pub const INDEX_VERSION_RUNS: u32 = 47;
 
 /// Counter: models, by archived or not and with an active version or without.
 pub const COUNTER_MODEL_STATES: u32 = 10;
-/// Counter: versions in all, by archived or not.
+/// Counter: versions in all, by archived or not: a sum over models, so that a model's go with it at once.
 pub const COUNTER_VERSION_STATES: u32 = 11;
-/// Counter: versions of one model, by archived or not.
-pub const COUNTER_MODEL_VERSIONS: u32 = 12;
+// 12 was the versions of one model; its record counts them.
+
+/// Index: versions by when they were used last.
+pub const INDEX_VERSION_USES: u32 = 27;
 
 #[cfg(test)]
 mod tests {
@@ -114,9 +156,17 @@ mod tests {
             ARTIFACT_REFERENCES,
             FORMAT_MARK,
             STAGED,
+            LEFTOVERS,
+            QUARANTINED,
+            REPAIR_MARK,
+            HOST_RECORD,
+            COLLECTION,
+            COLLECTION_BUILD,
+            COLLECTION_LATE,
+            COLLECTION_NUMBERS,
         ];
         let mut tags: Vec<u16> = parts.iter().map(|part| part.tag).chain([7, 14]).collect();
         tags.sort_unstable();
-        assert_eq!(tags, (1..=16).collect::<Vec<_>>());
+        assert_eq!(tags, (1..=16).chain([20, 24, 25]).chain(40..=44).collect::<Vec<_>>());
     }
 }

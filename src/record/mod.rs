@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   catalog   every persisted number             schema    Entity, Index, Counter: pure functions of a record
+//!   kind      what the writer needs to know of a kind of record
 //!   store     RecordStore: transact and read     txn       the only writer   ──> upkeep   the difference (old, new)
 //!   view      reads at one point in time         value     parts, large ones in pieces
-//!   scrub     finds what disagrees               digest    one number for the whole state
+//!   scrub     finds what disagrees               repair    puts it right ──> quarantine   what can't be read
+//!   digest    one number for the whole state
 //!   stage     large values, ahead of their commit          fresh     identifiers inside a body
 //! ```
 //!
@@ -12,8 +14,12 @@
 //! unique place has one holder. It knows nothing about jobs or models, and it never scans inside a transaction.
 
 pub mod catalog;
+pub mod collection;
 mod digest;
 mod fresh;
+mod kind;
+pub mod quarantine;
+pub(crate) mod repair;
 mod schema;
 pub mod scrub;
 mod stage;
@@ -28,8 +34,9 @@ mod value;
 mod view;
 
 pub use digest::{digest, digest_bytes};
+pub use repair::{RepairProgress, RepairReport, Watch};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
-pub use stage::Staged;
+pub use stage::{Staged, SweptStaged};
 pub use store::RecordStore;
 pub use txn::Transaction;
 pub use value::{PartReader, PartWriter};

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::codec::Part;
-use crate::error::Result;
+use crate::engine::KEY_BYTES_MAX;
+use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::value::{PartReader, PartWriter};
@@ -28,6 +29,11 @@ pub trait Entity: Clone + Sized + 'static {
 
     /// Called by [`Transaction`](super::Transaction) alone, with each write.
     fn set_revision(&mut self, revision: u64);
+
+    /// What the record says that can't be so, or `None`. Verify reports it, and repair sets the record aside.
+    fn contradiction(&self) -> Option<String> {
+        None
+    }
 
     /// The record at `key`, or `None`.
     ///
@@ -106,28 +112,93 @@ impl Sums {
     }
 }
 
+/// An index as upkeep sees it, whoever declared it.
+pub(crate) struct IndexRef<'a, R> {
+    pub(crate) place: IndexPlace,
+    /// Under construction: it holds some of the records.
+    pub(crate) building: bool,
+    pub(crate) entries: &'a dyn Fn(&R, &mut Entries),
+}
+
+/// Where an index lies, and how its entries are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexPlace {
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    pub(crate) unique: bool,
+}
+
+/// A counter as upkeep sees it, whoever declared it.
+pub(crate) struct CounterRef<'a, R> {
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    /// Under construction: it counts some of the records.
+    pub(crate) building: bool,
+    pub(crate) sums: &'a dyn Fn(&R, &mut Sums),
+}
+
 impl<R> Index<R> {
+    pub(crate) fn place(&self) -> IndexPlace {
+        IndexPlace { number: self.number, name: self.name, unique: self.unique }
+    }
+
+    pub(super) fn by_ref(&self) -> IndexRef<'_, R> {
+        IndexRef { place: self.place(), building: false, entries: &self.entries }
+    }
+}
+
+impl<R> Counter<R> {
+    pub(super) fn by_ref(&self) -> CounterRef<'_, R> {
+        CounterRef { number: self.number, name: self.name, building: false, sums: &self.sums }
+    }
+}
+
+impl<R> IndexRef<'_, R> {
     /// The entry keys of `record`, in order and without repetition.
-    pub(super) fn entry_keys(&self, record: &R, primary: &[u8]) -> Result<Vec<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// `Invalid`, naming the index, for an entry that is no key for an engine.
+    pub(crate) fn entry_keys(&self, record: &R, primary: &[u8]) -> Result<Vec<Vec<u8>>> {
         let mut entries = Entries::default();
         (self.entries)(record, &mut entries);
-        let primary = (!self.unique).then_some(primary);
-        let mut entry_keys =
-            entries.0.iter().map(|parts| keys::index_entry(self.number, parts, primary)).collect::<Result<Vec<_>>>()?;
+        let IndexPlace { number, name, unique } = self.place;
+        let primary = (!unique).then_some(primary);
+        let mut entry_keys = Vec::with_capacity(entries.0.len());
+        for parts in &entries.0 {
+            let entry = keys::index_entry(number, parts, primary)?;
+            check_room("index", name, entry.len())?;
+            entry_keys.push(entry);
+        }
         entry_keys.sort_unstable();
         entry_keys.dedup();
         Ok(entry_keys)
     }
 }
 
-impl<R> Counter<R> {
+impl<R> CounterRef<'_, R> {
     /// Adds `sign` times what `record` counts for to `sums`, by counter key. 128 bits hold any number of `i64`s that
     /// memory can hold.
-    pub(super) fn add_to(&self, record: &R, sign: i128, sums: &mut BTreeMap<Vec<u8>, i128>) {
+    ///
+    /// # Errors
+    /// `Invalid`, naming the counter, for a group that is no key for an engine.
+    pub(crate) fn add_to(&self, record: &R, sign: i128, sums: &mut BTreeMap<Vec<u8>, i128>) -> Result<()> {
         let mut collected = Sums::default();
         (self.sums)(record, &mut collected);
         for (group, amount) in collected.0 {
-            *sums.entry(keys::counter(self.number, &group)).or_default() += sign * i128::from(amount);
+            let key = keys::counter(self.number, &group);
+            check_room("counter", self.name, key.len())?;
+            *sums.entry(key).or_default() += sign * i128::from(amount);
         }
+        Ok(())
     }
+}
+
+/// Refused before anything is written: an engine would refuse it half-way.
+fn check_room(what: &str, name: &str, bytes: usize) -> Result<()> {
+    if bytes > KEY_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "{what} {name}: the record's values take {bytes} bytes there, at most {KEY_BYTES_MAX} fit"
+        )));
+    }
+    Ok(())
 }

@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
 use super::catalog::STAGED;
+use super::quarantine;
+use super::scrub::{Report, damage};
 use super::store::RecordStore;
 use super::txn::Transaction;
 use super::value::{Cut, PIECES_AT_ONCE, PartWriter};
@@ -39,6 +41,16 @@ enum Stored {
     /// Small enough for one entry: written by the commit itself.
     Whole(Value),
     Pieces(Head),
+}
+
+/// What [`RecordStore::sweep_staged`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweptStaged {
+    /// Values that were removed.
+    pub removed: u64,
+    /// Marks that could not be read.
+    pub set_aside: u64,
 }
 
 impl RecordStore {
@@ -76,27 +88,33 @@ impl RecordStore {
     }
 
     /// Removes every staged value, and answers how many. For the opening of a store alone, when nobody stages: later
-    /// it would take the pieces of those who do.
+    /// it would take the pieces of those who do. A mark that can't be read goes to quarantine; repair finds its pieces.
     ///
     /// # Errors
-    /// Those of a commit; `Corrupt` for a damaged mark, behind the others.
-    pub fn sweep_staged(&self) -> Result<u64> {
+    /// Those of a commit.
+    pub fn sweep_staged(&self) -> Result<SweptStaged> {
         let mut rest = KeyRange::prefix(&keys::meta(MARK, KeyWriter::new()));
-        let (mut swept, mut damaged) = (0, None);
+        let mut swept = SweptStaged::default();
         loop {
             let page = self.engine().scan(Tree::Meta, &rest, Direction::Ascending, PAGE)?;
             for (key, stored) in &page.entries {
-                match read_mark(key, stored) {
+                match damage(read_mark(key, stored))? {
                     Ok((value_id, pieces)) => {
                         self.remove_staged(value_id, pieces)?;
-                        swept += 1;
+                        swept.removed += 1;
                     }
-                    Err(error) => damaged = Some(error),
+                    Err(error) => {
+                        let why = error.to_string();
+                        self.transact(Durability::Buffered, |txn| {
+                            quarantine::set_aside(txn, Tree::Meta, key, &why).map(drop)
+                        })?;
+                        swept.set_aside += 1;
+                    }
                 }
             }
             match page.resume {
                 Some(resume) => rest = rest.behind(&resume, Direction::Ascending),
-                None => return damaged.map_or(Ok(swept), Err),
+                None => return Ok(swept),
             }
         }
     }
@@ -163,6 +181,11 @@ impl View<'_> {
         for_each_staged(self.reader(), |_, _| count += 1)?;
         Ok(count)
     }
+}
+
+/// Claims the marks of staged values.
+pub(super) fn claim(report: &mut Report) {
+    report.claim(STAGED.tree, &keys::meta(MARK, KeyWriter::new()));
 }
 
 fn mark(value_id: u128) -> Vec<u8> {

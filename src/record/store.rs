@@ -8,6 +8,7 @@ use crate::config::Durability;
 use crate::engine::{Committed, Engine, TxnOptions};
 use crate::error::{Error, Result};
 
+use super::collection::{Checked, OpenedCollections};
 use super::txn::Transaction;
 use super::view::View;
 
@@ -17,11 +18,14 @@ pub struct RecordStore {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     ids: Arc<Ids>,
+    opened: OpenedCollections,
 }
 
 impl fmt::Debug for RecordStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordStore").field("engine", &self.engine).finish_non_exhaustive()
+        let collections: Vec<String> = self.collections().iter().map(|opened| opened.name().to_owned()).collect();
+        let mut about = f.debug_struct("RecordStore");
+        about.field("engine", &self.engine).field("collections", &collections).finish_non_exhaustive()
     }
 }
 
@@ -29,7 +33,7 @@ impl RecordStore {
     /// A handle on `engine`.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, ids: Arc<Ids>) -> Self {
-        RecordStore { engine, clock, ids }
+        RecordStore { engine, clock, ids, opened: OpenedCollections::default() }
     }
 
     /// The engine underneath.
@@ -48,6 +52,15 @@ impl RecordStore {
     #[must_use]
     pub fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// The collections that this process has opened, by name: what verify and repair know of hosts' records.
+    pub(crate) fn collections(&self) -> Vec<Arc<dyn Checked>> {
+        self.opened.snapshot().values().cloned().collect()
+    }
+
+    pub(super) fn opened(&self) -> &OpenedCollections {
+        &self.opened
     }
 
     /// Runs `body` and commits what it wrote, all of it or nothing. The body may run more than once, so it does
@@ -73,9 +86,10 @@ impl RecordStore {
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<(T, Committed)> {
         let (now_ms, base_id) = (self.clock.now_ms(), self.ids.next_u128());
+        let opened = self.opened.snapshot();
         let mut answer = None;
         let committed = self.engine.transact(&TxnOptions::durability(durability), &mut |txn| {
-            let mut transaction = Transaction::new(txn, now_ms, base_id);
+            let mut transaction = Transaction::new(txn, now_ms, base_id, Arc::clone(&opened));
             answer = None;
             let value = body(&mut transaction)?;
             transaction.finish()?;

@@ -5,7 +5,7 @@
 //! damage.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -23,6 +23,7 @@ pub(crate) type Writes = BTreeMap<(Tree, Vec<u8>), Option<Value>>;
 pub(crate) struct TestEngine {
     maps: Mutex<Maps>,
     last: Mutex<Writes>,
+    observers: Observers,
 }
 
 /// A store over a fresh [`TestEngine`], at 1,000 ms.
@@ -163,6 +164,11 @@ impl Engine for TestEngine {
                 None => maps.remove(place),
             };
         }
+        self.observers.tell(self.cursor(), |tree, range, hit| {
+            for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
+                hit(key, value.is_some());
+            }
+        });
         *self.last.lock() = writes;
         Ok(Committed::at(self.cursor()))
     }
@@ -181,6 +187,10 @@ impl Engine for TestEngine {
 
     fn changes(&self, _after: &Cursor, _limit: usize) -> Result<Changes> {
         Err(Error::unsupported("this engine keeps no feed"))
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.observers.add(observer);
     }
 
     fn cursor(&self) -> Cursor {

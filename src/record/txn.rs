@@ -16,8 +16,10 @@ use crate::engine::{Tree, Txn};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
+use super::collection::Snapshot;
 use super::fresh::FreshIds;
-use super::schema::{Entity, Index};
+use super::kind::{Built, Fixed, Kind};
+use super::schema::{Entity, Index, IndexPlace};
 use super::upkeep::{self, Difference};
 use super::value::{PartReader, PartWriter};
 
@@ -28,13 +30,15 @@ pub struct Transaction<'t> {
     now_ms: u64,
     /// What this body adds to which counter key.
     sums: BTreeMap<Vec<u8>, i128>,
-    /// The revision of each record as this body last read or wrote it, by tag of its primary part and key.
-    seen: HashMap<(u16, Vec<u8>), Option<u64>>,
+    /// The revision of each record as this body last read or wrote it, by tag and name of its kind and its key.
+    seen: HashMap<(u16, &'static str, Vec<u8>), Option<u64>>,
     spoiled: Option<Error>,
+    /// The collections that were open when the transaction began.
+    pub(super) opened: Snapshot,
 }
 
 impl<'t> Transaction<'t> {
-    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128) -> Self {
+    pub(super) fn new(txn: &'t mut dyn Txn, now_ms: u64, base_id: u128, opened: Snapshot) -> Self {
         Transaction {
             txn,
             ids: FreshIds::new(base_id),
@@ -42,6 +46,7 @@ impl<'t> Transaction<'t> {
             sums: BTreeMap::new(),
             seen: HashMap::new(),
             spoiled: None,
+            opened,
         }
     }
 
@@ -75,9 +80,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `Corrupt` for damage; `Unsupported` for a newer format.
     pub fn get<R: Entity>(&mut self, key: &[u8]) -> Result<Option<R>> {
-        let record = R::load(key, &mut PartReader::in_transaction(self.txn))?;
-        self.saw::<R>(key, record.as_ref());
-        Ok(record)
+        self.get_of(&Fixed::<R>::new(), key)
     }
 
     /// Writes a new record, as revision 1; answers it as written.
@@ -85,11 +88,8 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `AlreadyExists` when its key, or its place in a unique index, is taken; `Invalid` past a limit.
     pub fn insert<R: Entity>(&mut self, record: R) -> Result<R> {
-        let key = record.key();
-        if self.get::<R>(&key)?.is_some() {
-            return Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii())));
-        }
-        self.write(None, record)
+        self.expect_absent::<R>(&record.key())?;
+        self.write(&Fixed::new(), None, record, Built::WHOLE)
     }
 
     /// Writes a record whether or not it exists; answers it as written.
@@ -99,7 +99,7 @@ impl<'t> Transaction<'t> {
     /// can't be read, since its index entries could not be removed.
     pub fn put<R: Entity>(&mut self, record: R) -> Result<R> {
         let old = self.get::<R>(&record.key())?;
-        self.write(old.as_ref(), record)
+        self.write(&Fixed::new(), old.as_ref(), record, Built::WHOLE)
     }
 
     /// Writes `new` over `old`, which this very body got or wrote; answers it as written, one revision on.
@@ -108,12 +108,21 @@ impl<'t> Transaction<'t> {
     /// `AlreadyExists` when a place in a unique index is taken; `Invalid` past a limit; `Internal` when `old` is not
     /// the record as this body last saw it, or the key changes.
     pub fn update<R: Entity>(&mut self, old: &R, new: R) -> Result<R> {
-        self.expect_seen(old)?;
-        if old.key() != new.key() {
-            let (old, new) = (old.key(), new.key());
-            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
+        self.expect_same(old, &new)?;
+        self.write(&Fixed::new(), Some(old), new, Built::WHOLE)
+    }
+
+    /// Writes `new` with the revision that it carries, over `old` or, without one, where nothing is: for upkeep that is
+    /// no change of the record, and for a record that comes here from another key.
+    ///
+    /// # Errors
+    /// Without `old` as [`Transaction::insert`], with it as [`Transaction::update`].
+    pub fn restate<R: Entity>(&mut self, old: Option<&R>, new: R) -> Result<R> {
+        match old {
+            Some(old) => self.expect_same(old, &new)?,
+            None => self.expect_absent::<R>(&new.key())?,
         }
-        self.write(Some(old), new)
+        self.write_as(&Fixed::new(), old, new, Built::WHOLE)
     }
 
     /// Removes a record, which this very body got or wrote, and everything kept about it.
@@ -121,15 +130,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `Internal` when `old` is not the record as this body last saw it.
     pub fn delete<R: Entity>(&mut self, old: &R) -> Result<()> {
-        self.expect_seen(old)?;
-        let key = old.key();
-        let difference = Difference::between(&key, Some(old), None)?;
-        let erased = old.erase(&mut PartWriter::new(self.txn, &mut self.ids));
-        let applied = erased.and_then(|()| difference.apply(self.txn));
-        self.settle(applied)?;
-        self.count(difference);
-        self.saw::<R>(&key, None);
-        Ok(())
+        self.remove(&Fixed::new(), old, Built::WHOLE)
     }
 
     /// The primary key of the record that holds this place in a unique index.
@@ -137,7 +138,7 @@ impl<'t> Transaction<'t> {
     /// # Errors
     /// `Corrupt` for damage; `Internal` when the index is not unique.
     pub fn find_unique<R: Entity>(&mut self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
-        let entry = unique_entry(index, parts)?;
+        let entry = unique_entry(index.place(), parts)?;
         self.txn.get(Tree::Index, &entry)?.map(|stored| upkeep::read_holder(&entry, &stored)).transpose()
     }
 
@@ -181,18 +182,66 @@ impl<'t> Transaction<'t> {
         *self.sums.entry(keys::counter(counter, &group.finish())).or_default() += i128::from(amount);
     }
 
-    /// Writes `new` and the difference to `old`. Everything that can be refused is looked at before the first write.
-    fn write<R: Entity>(&mut self, old: Option<&R>, mut new: R) -> Result<R> {
-        let key = new.key();
-        new.set_revision(old.map_or(0, R::revision).saturating_add(1));
-        let difference = Difference::between(&key, old, Some(&new))?;
-        difference.check_unique(R::schema().name, self.txn)?;
-        let saved = new.save(old, &mut PartWriter::new(self.txn, &mut self.ids));
+    /// The record of this kind at `key`, or `None`.
+    pub(super) fn get_of<K: Kind>(&mut self, kind: &K, key: &[u8]) -> Result<Option<K::Record>> {
+        let record = kind.load(key, &mut PartReader::in_transaction(self.txn))?;
+        self.saw(kind, key, record.as_ref());
+        Ok(record)
+    }
+
+    /// Writes `new` and the difference to `old`, one revision on.
+    pub(super) fn write<K: Kind>(
+        &mut self,
+        kind: &K,
+        old: Option<&K::Record>,
+        mut new: K::Record,
+        built: Built,
+    ) -> Result<K::Record> {
+        kind.set_revision(&mut new, old.map_or(0, |old| kind.revision(old)).saturating_add(1));
+        self.write_as(kind, old, new, built)
+    }
+
+    /// Writes `new` as it is, and the difference to `old`. Everything that can be refused is looked at before the first
+    /// write.
+    fn write_as<K: Kind>(
+        &mut self,
+        kind: &K,
+        old: Option<&K::Record>,
+        new: K::Record,
+        built: Built,
+    ) -> Result<K::Record> {
+        let key = kind.key(&new);
+        let difference = Difference::between(kind, &key, old, Some(&new), built)?;
+        difference.check_unique(kind.name(), self.txn)?;
+        let saved = kind.save(&new, old, &mut PartWriter::new(self.txn, &mut self.ids));
         let applied = saved.and_then(|()| difference.apply(self.txn));
         self.settle(applied)?;
         self.count(difference);
-        self.saw(&key, Some(&new));
+        self.saw(kind, &key, Some(&new));
         Ok(new)
+    }
+
+    /// Writes the entries and sums of a record that is stored, for a kind that has none of them yet.
+    pub(super) fn derive<K: Kind>(&mut self, kind: &K, record: &K::Record) -> Result<()> {
+        let difference = Difference::between(kind, &kind.key(record), None, Some(record), Built::WHOLE)?;
+        difference.check_unique(kind.name(), self.txn)?;
+        let applied = difference.apply(self.txn);
+        self.settle(applied)?;
+        self.count(difference);
+        Ok(())
+    }
+
+    /// Removes `old`, which this very body got or wrote, and everything kept about it.
+    pub(super) fn remove<K: Kind>(&mut self, kind: &K, old: &K::Record, built: Built) -> Result<()> {
+        self.expect_seen(kind, old)?;
+        let key = kind.key(old);
+        let difference = Difference::between(kind, &key, Some(old), None, built)?;
+        let erased = kind.erase(old, &mut PartWriter::new(self.txn, &mut self.ids));
+        let applied = erased.and_then(|()| difference.apply(self.txn));
+        self.settle(applied)?;
+        self.count(difference);
+        self.saw(kind, &key, None);
+        Ok(())
     }
 
     fn count(&mut self, difference: Difference) {
@@ -209,27 +258,44 @@ impl<'t> Transaction<'t> {
         outcome
     }
 
-    fn saw<R: Entity>(&mut self, key: &[u8], record: Option<&R>) {
-        self.seen.insert((R::schema().primary.tag, key.to_vec()), record.map(R::revision));
+    fn saw<K: Kind>(&mut self, kind: &K, key: &[u8], record: Option<&K::Record>) {
+        self.seen.insert((kind.part().tag, kind.name(), key.to_vec()), record.map(|record| kind.revision(record)));
+    }
+
+    fn expect_absent<R: Entity>(&mut self, key: &[u8]) -> Result<()> {
+        match self.get::<R>(key)? {
+            Some(_) => Err(Error::already_exists(format!("{} `{}` exists", R::schema().name, key.escape_ascii()))),
+            None => Ok(()),
+        }
+    }
+
+    /// `new` must take the place of `old`, which this body has read or written.
+    fn expect_same<R: Entity>(&self, old: &R, new: &R) -> Result<()> {
+        self.expect_seen(&Fixed::new(), old)?;
+        if old.key() != new.key() {
+            let (old, new) = (old.key(), new.key());
+            return Err(Error::internal(format!("key `{}` became `{}`", old.escape_ascii(), new.escape_ascii())));
+        }
+        Ok(())
     }
 
     /// A stale `old` would leave its successor's index entries behind for ever.
-    fn expect_seen<R: Entity>(&self, old: &R) -> Result<()> {
-        let key = old.key();
-        let name = R::schema().name;
-        match self.seen.get(&(R::schema().primary.tag, key.clone())) {
-            Some(Some(revision)) if *revision == old.revision() => Ok(()),
+    fn expect_seen<K: Kind>(&self, kind: &K, old: &K::Record) -> Result<()> {
+        let key = kind.key(old);
+        match self.seen.get(&(kind.part().tag, kind.name(), key.clone())) {
+            Some(Some(revision)) if *revision == kind.revision(old) => Ok(()),
             _ => Err(Error::internal(format!(
-                "{name} `{}`: revision {} is not the one that this transaction read",
+                "{} `{}`: revision {} is not the one that this transaction read",
+                kind.name(),
                 key.escape_ascii(),
-                old.revision()
+                kind.revision(old)
             ))),
         }
     }
 }
 
 /// The key of an entry of a unique index.
-pub(super) fn unique_entry<R>(index: &Index<R>, parts: KeyWriter) -> Result<Vec<u8>> {
+pub(super) fn unique_entry(index: IndexPlace, parts: KeyWriter) -> Result<Vec<u8>> {
     if !index.unique {
         return Err(Error::internal(format!("index {} is not unique", index.name)));
     }

@@ -10,7 +10,8 @@ use crate::engine::{Tree, Txn, Value};
 use crate::error::{Error, Result};
 
 use super::catalog::UNIQUE_ENTRY;
-use super::schema::{Entity, Index};
+use super::kind::{Built, Kind};
+use super::schema::IndexPlace;
 use crate::codec::Bytes;
 
 /// The difference between two states of one record.
@@ -29,25 +30,36 @@ struct Entry {
 
 impl Difference {
     /// What has to change when `old` becomes `new` at the primary key `primary`.
-    pub(super) fn between<R: Entity>(primary: &[u8], old: Option<&R>, new: Option<&R>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `Invalid` for values that leave no room in an index or a counter.
+    pub(super) fn between<K: Kind>(
+        kind: &K,
+        primary: &[u8],
+        old: Option<&K::Record>,
+        new: Option<&K::Record>,
+        built: Built,
+    ) -> Result<Self> {
         let mut difference =
             Difference { primary: primary.to_vec(), removed: Vec::new(), added: Vec::new(), sums: BTreeMap::new() };
-        let schema = R::schema();
-        for index in schema.indexes {
-            let entries =
-                |record: Option<&R>| record.map_or(Ok(Vec::new()), |record| index.entry_keys(record, primary));
-            let (before, after) = (entries(old)?, entries(new)?);
-            let entry = |key: &Vec<u8>| Entry { index_name: index.name, unique: index.unique, key: key.clone() };
+        for index in kind.indexes() {
+            let entries = |record: Option<&K::Record>, held: bool| match record {
+                Some(record) if held || !index.building => index.entry_keys(record, primary),
+                _ => Ok(Vec::new()),
+            };
+            let (before, after) = (entries(old, built.old)?, entries(new, built.new)?);
+            let IndexPlace { name, unique, .. } = index.place;
+            let entry = |key: &Vec<u8>| Entry { index_name: name, unique, key: key.clone() };
             // Both are sorted.
             difference.removed.extend(before.iter().filter(|key| after.binary_search(key).is_err()).map(entry));
             difference.added.extend(after.iter().filter(|key| before.binary_search(key).is_err()).map(entry));
         }
-        for counter in schema.counters {
-            if let Some(old) = old {
-                counter.add_to(old, -1, &mut difference.sums);
+        for counter in kind.counters() {
+            if let Some(old) = old.filter(|_| built.old || !counter.building) {
+                counter.add_to(old, -1, &mut difference.sums)?;
             }
-            if let Some(new) = new {
-                counter.add_to(new, 1, &mut difference.sums);
+            if let Some(new) = new.filter(|_| built.new || !counter.building) {
+                counter.add_to(new, 1, &mut difference.sums)?;
             }
         }
         Ok(difference)
@@ -86,7 +98,7 @@ impl Difference {
 }
 
 /// What is stored at an index entry: nothing for a plain one, whose key says it all.
-fn entry_value(unique: bool, entry: &[u8], primary: &[u8]) -> Result<Value> {
+pub(super) fn entry_value(unique: bool, entry: &[u8], primary: &[u8]) -> Result<Value> {
     if !unique {
         return Ok(Value::from([]));
     }
@@ -99,6 +111,6 @@ pub(super) fn read_holder(entry: &[u8], stored: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Whether `stored` is what upkeep writes at this entry for this record.
-pub(super) fn is_entry_of<R>(index: &Index<R>, entry: &[u8], primary: &[u8], stored: &[u8]) -> bool {
+pub(super) fn is_entry_of(index: IndexPlace, entry: &[u8], primary: &[u8], stored: &[u8]) -> bool {
     if index.unique { read_holder(entry, stored).is_ok_and(|holder| holder == primary) } else { stored.is_empty() }
 }

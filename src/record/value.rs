@@ -46,7 +46,7 @@ impl<'a> PartReader<'a> {
     /// # Errors
     /// `Corrupt` for damage, a missing piece included; `Unsupported` for a newer format.
     pub fn get<T: DeserializeOwned>(&mut self, part: Part, key: &[u8]) -> Result<Option<T>> {
-        match self.fetch(part.tree, key)? {
+        match self.stored(part.tree, key)? {
             None => Ok(None),
             Some(stored) => self.open(part, key, &stored).map(Some),
         }
@@ -60,6 +60,20 @@ impl<'a> PartReader<'a> {
         match codec::read_head(part.tree, key, stored)? {
             None => codec::decode(part, key, stored),
             Some(head) => codec::decode(part, key, &self.assemble(part.tree, key, &head)?),
+        }
+    }
+
+    /// What `read` makes of the whole envelope at `key`, for values whose type depends on their schema version.
+    pub(super) fn get_with<T>(
+        &mut self,
+        part: Part,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(stored) = self.stored(part.tree, key)? else { return Ok(None) };
+        match codec::read_head(part.tree, key, &stored)? {
+            None => read(&stored).map(Some),
+            Some(head) => read(&self.assemble(part.tree, key, &head)?).map(Some),
         }
     }
 
@@ -80,7 +94,8 @@ impl<'a> PartReader<'a> {
         }
     }
 
-    fn fetch(&mut self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
+    /// What stands at this place, unopened.
+    pub(super) fn stored(&mut self, tree: Tree, key: &[u8]) -> Result<Option<Value>> {
         match &mut self.0 {
             Source::Txn(txn) => txn.get(tree, key),
             Source::View(reader) => reader.get(tree, key),

@@ -9,7 +9,8 @@ use crate::engine::{Direction, KeyRange, Reader, SCAN_LIMIT_MAX, Tree, check_lim
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 
-use super::schema::{Counter, Entity, Index};
+use super::kind::{Fixed, Kind};
+use super::schema::{Counter, Entity, Index, IndexPlace};
 use super::txn::unique_entry;
 use super::upkeep;
 use super::value::PartReader;
@@ -64,7 +65,12 @@ impl<'v> View<'v> {
     /// # Errors
     /// `Corrupt` for damage; `Unsupported` for a newer format.
     pub fn get<R: Entity>(&self, key: &[u8]) -> Result<Option<R>> {
-        R::load(key, &mut PartReader::in_view(self.reader))
+        self.get_of(&Fixed::<R>::new(), key)
+    }
+
+    /// The record of this kind at its primary key `key`, or `None`.
+    pub(crate) fn get_of<K: Kind>(&self, kind: &K, key: &[u8]) -> Result<Option<K::Record>> {
+        kind.load(key, &mut PartReader::in_view(self.reader))
     }
 
     /// A single value that no index knows, or `None`.
@@ -96,7 +102,7 @@ impl<'v> View<'v> {
         limit: usize,
     ) -> Result<IndexPage> {
         let range = KeyRange::prefix(&keys::index_prefix(index.number, &prefix.finish()));
-        self.page(index, range, direction, after, limit)
+        self.page(index.place(), range, direction, after, limit)
     }
 
     /// One page of at most `limit` entries whose parts lie in `range`, behind the entry `after`.
@@ -114,28 +120,13 @@ impl<'v> View<'v> {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<IndexPage> {
-        let at = |parts: &[u8]| keys::index_prefix(index.number, parts);
-        let behind = |parts: &[u8]| KeyRange::prefix(&at(parts)).end;
-        let start = match &range.start {
-            Bound::Included(parts) => Bound::Included(at(parts)),
-            Bound::Excluded(parts) => match behind(parts) {
-                Bound::Excluded(first) | Bound::Included(first) => Bound::Included(first),
-                // Only behind an index number of all ones: nothing can follow.
-                Bound::Unbounded => return Ok(IndexPage::default()),
-            },
-            Bound::Unbounded => Bound::Included(at(&[])),
-        };
-        let end = match &range.end {
-            Bound::Included(parts) => behind(parts),
-            Bound::Excluded(parts) => Bound::Excluded(at(parts)),
-            Bound::Unbounded => behind(&[]),
-        };
-        self.page(index, KeyRange { start, end }, direction, after, limit)
+        let range = parts_range(index.number, &range);
+        self.page(index.place(), range, direction, after, limit)
     }
 
-    fn page<R: Entity>(
+    pub(super) fn page(
         &self,
-        index: &Index<R>,
+        index: IndexPlace,
         range: KeyRange,
         direction: Direction,
         after: Option<&[u8]>,
@@ -171,7 +162,7 @@ impl<'v> View<'v> {
     /// # Errors
     /// `Corrupt` for damage; `Internal` when the index is not unique.
     pub fn find_unique<R: Entity>(&self, index: &Index<R>, parts: KeyWriter) -> Result<Option<Vec<u8>>> {
-        let entry = unique_entry(index, parts)?;
+        let entry = unique_entry(index.place(), parts)?;
         self.reader.get(Tree::Index, &entry)?.map(|stored| upkeep::read_holder(&entry, &stored)).transpose()
     }
 
@@ -219,6 +210,42 @@ impl<'v> View<'v> {
     }
 }
 
+impl View<'_> {
+    /// The first keys of a range, at most `limit` of them.
+    pub(super) fn first_keys(&self, tree: Tree, range: KeyRange, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let (mut keys, mut rest) = (Vec::new(), range);
+        loop {
+            let page = self.reader.scan(tree, &rest, Direction::Ascending, limit - keys.len())?;
+            keys.extend(page.entries.into_iter().map(|(key, _)| key));
+            match page.resume {
+                Some(resume) if keys.len() < limit => rest = rest.behind(&resume, Direction::Ascending),
+                _ => return Ok(keys),
+            }
+        }
+    }
+}
+
+/// The entries of an index whose parts lie in `range`. A bound stands for every entry that begins with it.
+pub(super) fn parts_range(index: u32, range: &KeyRange) -> KeyRange {
+    let at = |parts: &[u8]| keys::index_prefix(index, parts);
+    let behind = |parts: &[u8]| KeyRange::prefix(&at(parts)).end;
+    let start = match &range.start {
+        Bound::Included(parts) => Bound::Included(at(parts)),
+        Bound::Excluded(parts) => match behind(parts) {
+            Bound::Excluded(first) | Bound::Included(first) => Bound::Included(first),
+            // Only behind an index number of all ones, which is never given out: nothing can follow.
+            Bound::Unbounded => Bound::Excluded(at(parts)),
+        },
+        Bound::Unbounded => Bound::Included(at(&[])),
+    };
+    let end = match &range.end {
+        Bound::Included(parts) => behind(parts),
+        Bound::Excluded(parts) => Bound::Excluded(at(parts)),
+        Bound::Unbounded => behind(&[]),
+    };
+    KeyRange { start, end }
+}
+
 /// Calls `visit` with every entry of `range`, page by page, in order.
 pub(super) fn for_each(
     reader: &dyn Reader,
@@ -241,7 +268,7 @@ pub(super) fn for_each(
 }
 
 /// Takes an entry of this index apart.
-pub(super) fn read_entry<R>(index: &Index<R>, entry: Vec<u8>, stored: &[u8]) -> Result<IndexEntry> {
+pub(super) fn read_entry(index: IndexPlace, entry: Vec<u8>, stored: &[u8]) -> Result<IndexEntry> {
     let (parts, primary) = if index.unique {
         (keys::split_unique_entry(&entry)?.to_vec(), upkeep::read_holder(&entry, stored)?)
     } else {

@@ -2,6 +2,7 @@
 
 use super::Change;
 use super::pointers;
+use super::row;
 use super::txn::RegistryTxn;
 use super::version::{self, Version};
 use crate::error::Result;
@@ -22,7 +23,7 @@ impl RegistryTxn<'_, '_> {
         new.archived = true;
         new.updated_at = self.txn.now_ms();
         new.changed_by = change.by.clone();
-        let new = self.txn.update(&old, new)?;
+        let new = row::update(self.txn, &old_model, &old, new)?;
         if old.archived {
             return Ok(Version::of(new, &old_model));
         }

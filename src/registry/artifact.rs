@@ -225,11 +225,13 @@ pub(crate) fn holders(txn: &mut Transaction<'_>, artifact: &Artifact) -> Result<
     Ok(txn.get_part(catalog::ARTIFACT_REFERENCES, &key)?.unwrap_or(0))
 }
 
-/// Counts one more holder than the `holders` there were, and keeps the bytes for the first.
+/// Counts one more holder than the `holders` there were, and keeps the bytes for the first. Bytes that are missing
+/// though they are held, because repair had to set them aside, are there again for all.
 pub(crate) fn hold(txn: &mut Transaction<'_>, artifact: &ArtifactContent, holders: u64) -> Result<()> {
     let ArtifactContent::Inline { content, sha256 } = artifact else { return Ok(()) };
-    if holders == 0 {
-        txn.put_part(catalog::ARTIFACT, &keys::content(catalog::ARTIFACT.tag, &sha256.0), &Bytes(content))?;
+    let key = keys::content(catalog::ARTIFACT.tag, &sha256.0);
+    if holders == 0 || !txn.holds_part(catalog::ARTIFACT, &key)? {
+        txn.put_part(catalog::ARTIFACT, &key, &Bytes(content))?;
     }
     txn.put_part(
         catalog::ARTIFACT_REFERENCES,

@@ -2,11 +2,13 @@
 
 use std::borrow::Borrow;
 
+use super::leftovers;
 use super::model::{Model, NewModel};
 use super::name;
 use super::record::ModelRecord;
 use super::txn::RegistryTxn;
 use crate::error::Result;
+use crate::record::Transaction;
 
 impl RegistryTxn<'_, '_> {
     /// Creates a model without versions.
@@ -22,21 +24,22 @@ impl RegistryTxn<'_, '_> {
             tags: new.tags.clone(),
             properties: new.properties.clone(),
             external_id: new.external_id.clone(),
-            ..blank(name, self.txn.now_ms(), new.by.as_deref())
+            ..blank(self.txn, name, new.by.as_deref())?
         };
         record.check_weight()?;
         self.txn.insert(record).map(Model::of)
     }
 }
 
-/// A model with nothing but its name.
-pub(crate) fn blank(name: &str, now_ms: u64, by: Option<&str>) -> ModelRecord {
-    ModelRecord {
+/// A model with nothing but its name, in the name's next life.
+pub(crate) fn blank(txn: &mut Transaction<'_>, name: &str, by: Option<&str>) -> Result<ModelRecord> {
+    Ok(ModelRecord {
         name: name.to_owned(),
+        incarnation: leftovers::next_life(txn, name)?.incarnation,
         created_by: by.map(str::to_owned),
         changed_by: by.map(str::to_owned),
-        created_at: now_ms,
-        updated_at: now_ms,
+        created_at: txn.now_ms(),
+        updated_at: txn.now_ms(),
         ..ModelRecord::default()
-    }
+    })
 }

@@ -1,7 +1,7 @@
 //! Deletes a version for good.
 
 use super::txn::{RegistryTxn, one_less};
-use super::{Change, artifact, pointers, version};
+use super::{Change, pointers, row, version};
 use crate::error::Result;
 
 impl RegistryTxn<'_, '_> {
@@ -16,16 +16,12 @@ impl RegistryTxn<'_, '_> {
         let old_model = self.model_record(model)?;
         let old = self.version_record(&old_model, number)?;
         change.check_revision(version::named(model, number), old.revision)?;
-        let holders = old.artifact.as_ref().map_or(Ok(0), |held| artifact::holders(self.txn, held))?;
         let mut new_model = old_model.clone();
         new_model.versions = one_less(&old_model, "versions", old_model.versions)?;
         if old.archived {
             new_model.archived_versions = one_less(&old_model, "archived_versions", old_model.archived_versions)?;
         }
-        self.txn.delete(&old)?;
-        if let Some(held) = &old.artifact {
-            artifact::release(self.txn, held, holders)?;
-        }
+        row::remove(self.txn, &old_model, &old)?;
         new_model.updated_at = self.txn.now_ms();
         new_model.changed_by = change.by.clone();
         pointers::unpoint(self.txn, &mut new_model, number, change.by.as_deref())?;

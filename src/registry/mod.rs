@@ -30,8 +30,12 @@ mod change;
 mod create_model;
 mod deactivate;
 mod delete_alias;
+mod delete_model;
 mod delete_version;
 mod entries;
+mod evict;
+mod filter;
+mod leftovers;
 mod list;
 mod model;
 mod name;
@@ -41,9 +45,15 @@ mod property;
 mod read;
 mod record;
 mod register_version;
+mod rename_model;
+mod repair;
+mod row;
+mod search;
 mod set_alias;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod touch;
 mod txn;
 mod unarchive;
 mod update_model;
@@ -54,10 +64,12 @@ mod version;
 use crate::config::Durability;
 use crate::error::Result;
 use crate::record::{RecordStore, Transaction};
+use record::{ModelRecord, VersionRecord};
 
 pub use artifact::{ARTIFACT_BYTES_MAX, Artifact, ArtifactContent, Sha256};
 pub use change::Change;
 pub use entries::RECORD_BYTES_MAX;
+pub use filter::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_LIST_MAX, FILTER_TESTS_MAX, PATTERN_BYTES_MAX};
 pub use model::{Model, ModelUpdate, NewModel};
 pub use name::{
     ALIAS_BYTES_MAX, DESCRIPTION_BYTES_MAX, ENTRY_KEY_BYTES_MAX, LATEST, NAME_BYTES_MAX, SHORT_BYTES_MAX,
@@ -67,6 +79,10 @@ pub use page::{DamagedRow, ModelPage, PAGE_SIZE_MAX, PageRequest, VersionPage};
 pub use pointers::{ALIASES_MAX, MOVES_KEPT, MoveFilter, Pointer, PointerMove};
 pub use property::Property;
 pub use read::{ModelCounts, Summary, VersionCounts};
+pub use rename_model::RENAME_IN_TRANSACTION_MAX;
+pub(crate) use repair::{claim, repair};
+pub use search::{Plan, SearchRequest};
+pub use sweep::{MoveProgress, MoveStep, Swept};
 pub use txn::RegistryTxn;
 pub use verify::verify;
 pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
@@ -76,6 +92,7 @@ pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
 pub struct Registry {
     store: RecordStore,
     durability: Durability,
+    due: sweep::Due,
 }
 
 /// Writes: each is one transaction around the verb of the same name on [`RegistryTxn`], which documents its errors.
@@ -84,17 +101,27 @@ impl Registry {
     /// The registry over this store, with power-loss durability.
     #[must_use]
     pub fn new(store: RecordStore) -> Self {
-        Registry { store, durability: Durability::PowerLoss }
+        Registry { store, durability: Durability::PowerLoss, due: sweep::Due::default() }
     }
 
     /// The same registry, whose writes return with this durability.
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
-        Registry { store: self.store.clone(), durability }
+        Registry { durability, ..self.clone() }
+    }
+
+    /// Runs several verbs in one transaction.
+    ///
+    /// # Errors
+    /// The first that a verb hands on, and what a commit can answer.
+    pub fn transact<T>(&self, verbs: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
+        self.write(verbs)
     }
 
     fn write<T>(&self, mut verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
-        self.store.transact(self.durability, |txn: &mut Transaction<'_>| verb(&mut txn.registry()))
+        let outcome = self.store.transact(self.durability, |txn: &mut Transaction<'_>| verb(&mut txn.registry()));
+        self.sweep_behind_write();
+        outcome
     }
 
     /// Creates a model without versions.
@@ -211,7 +238,7 @@ impl Registry {
     /// # Errors
     /// `Invalid` for a size or token out of bounds, and what the engine answers. Damaged rows are in the page.
     pub fn list_models(&self, page: &PageRequest) -> Result<ModelPage> {
-        self.store.read(|view| list::models(view, page))
+        self.search_models(&SearchRequest::page(page))
     }
 
     /// The version, or `None` when it, its alias, its label or its model does not exist. The alias `latest` is the
@@ -251,8 +278,7 @@ impl Registry {
     /// `NotFound` for a missing model; `Invalid` for a size or token out of bounds, and what the engine answers. Damaged
     /// rows are in the page.
     pub fn list_versions(&self, model: &str, page: &PageRequest) -> Result<VersionPage> {
-        name::check_model(model)?;
-        self.store.read(|view| list::versions(view, model, page))
+        self.search_versions(&SearchRequest::page(page).in_model(model))
     }
 
     /// A page of the versions of all models, by model and number.
@@ -260,7 +286,38 @@ impl Registry {
     /// # Errors
     /// As [`Registry::list_versions`].
     pub fn list_all_versions(&self, page: &PageRequest) -> Result<VersionPage> {
-        self.store.read(|view| list::all_versions(view, page))
+        self.search_versions(&SearchRequest::page(page))
+    }
+
+    /// A page of the models that a filter selects, in an order.
+    ///
+    /// ```
+    /// use ml_persistence::registry::{NewModel, SearchRequest};
+    /// # let db = ml_persistence::MlPersistence::in_memory().open()?;
+    /// let registry = db.registry();
+    /// registry.create_model("spam", NewModel::new().tag("team", "mail"))?;
+    /// registry.create_model("cats", NewModel::new())?;
+    /// let page = registry.search_models(&SearchRequest::new().filter("tags.team = 'mail'"))?;
+    /// assert_eq!(page.models[0].name, "spam");
+    /// # Ok::<(), ml_persistence::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a filter that does not parse or names unknown fields (with the place), an order by what has no
+    /// index, a size out of bounds, and the token of another search; and what the engine answers. Damaged rows are in
+    /// the page.
+    pub fn search_models(&self, request: &SearchRequest) -> Result<ModelPage> {
+        let request = request.checked::<ModelRecord>()?;
+        self.store.read(|view| search::models(view, &request))
+    }
+
+    /// A page of the versions that a filter selects, of one model or of all, in an order.
+    ///
+    /// # Errors
+    /// As [`Registry::search_models`], and `NotFound` for a missing model.
+    pub fn search_versions(&self, request: &SearchRequest) -> Result<VersionPage> {
+        let request = request.checked::<VersionRecord>()?;
+        self.store.read(|view| search::versions(view, &request))
     }
 
     /// The version's artifact: its bytes, checked against their hash, or where they are; `None` when it has none.

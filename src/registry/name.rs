@@ -46,6 +46,11 @@ pub(crate) fn check_model_name(name: &str) -> Result<()> {
     check_name("name", name, NAME_BYTES_MAX)
 }
 
+/// The same for the name that a model is to get.
+pub(crate) fn check_new_name(name: &str) -> Result<()> {
+    check_name("new_name", name, NAME_BYTES_MAX)
+}
+
 /// Refuses what can't be a label, the client's own name of a version.
 pub(crate) fn check_label(label: &str) -> Result<()> {
     check_name("label", label, NAME_BYTES_MAX)

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! token   base64url of   0   1  format, 1
-//!                        1   8  first bytes of SHA-256 over (listing, entry): a token of another listing, and a
+//!                        1   8  first bytes of SHA-256 over (listing, place): a token of another listing, and a
 //!                               token that was cut or altered, is refused
-//!                        9   …  the index entry to go on behind
+//!                        9   …  the place in the order to go on behind
 //! ```
 //!
 //! A token names a place in the order, not a count: entries that come or go elsewhere neither repeat nor skip others,
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::base64;
 use super::model::Model;
+use super::search::Plan;
 use super::version::Version;
 use crate::error::{Error, Result};
 
@@ -64,7 +65,7 @@ impl PageRequest {
         Ok(self.size)
     }
 
-    /// The entry to go on behind, once the token is known to be of `listing`.
+    /// The place to go on behind, once the token is known to be of `listing`.
     pub(crate) fn after(&self, listing: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(token) = &self.token else { return Ok(None) };
         let refused = || Error::invalid("page_token: not one that this listing answered");
@@ -76,7 +77,7 @@ impl PageRequest {
     }
 }
 
-/// The token that leads behind `entry` of `listing`.
+/// The token that leads behind the place `entry` of `listing`.
 pub(crate) fn token(listing: &[u8], entry: &[u8]) -> String {
     let mut bytes = vec![FORMAT];
     bytes.extend_from_slice(&sealed(listing, entry));
@@ -105,7 +106,7 @@ pub struct DamagedRow {
     pub error: String,
 }
 
-/// A page of models, by name.
+/// A page of models.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ModelPage {
@@ -116,9 +117,12 @@ pub struct ModelPage {
     /// Models that belong into this page and can't be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<DamagedRow>,
+    /// How the page was found, when the request asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
 }
 
-/// A page of versions, by model and number.
+/// A page of versions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct VersionPage {
@@ -129,6 +133,9 @@ pub struct VersionPage {
     /// Versions that belong into this page and can't be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<DamagedRow>,
+    /// How the page was found, when the request asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::leftovers::Life;
 use super::record::ModelRecord;
 use crate::error::{Error, Result};
 use crate::keys;
@@ -110,17 +111,10 @@ pub(crate) fn point(
         return Ok(());
     }
     let moved = PointerMove { at: txn.now_ms(), by: by.map(str::to_owned), alias, from, to };
-    let number = model.pointer_moves;
-    txn.put_part(
-        catalog::POINTER_HISTORY,
-        &keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, number),
-        &moved,
-    )?;
+    let (life, number) = (model.life(), model.pointer_moves);
+    put_move(txn, &life, number, &moved)?;
     if let Some(oldest) = number.checked_sub(MOVES_KEPT) {
-        txn.delete_part(
-            catalog::POINTER_HISTORY,
-            &keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, oldest),
-        )?;
+        drop_move(txn, &life, oldest)?;
     }
     model.pointer_moves = number + 1;
     Ok(())
@@ -143,10 +137,8 @@ pub(crate) fn moves(view: &View<'_>, model: &ModelRecord, filter: &MoveFilter) -
     let mut told = BTreeSet::new();
     let oldest = model.pointer_moves.saturating_sub(MOVES_KEPT);
     for number in (oldest..model.pointer_moves).rev() {
-        let key = keys::pointer_move(catalog::POINTER_HISTORY.tag, &model.name, model.incarnation, number);
-        let moved: PointerMove = view
-            .get_part(catalog::POINTER_HISTORY, &key)?
-            .ok_or_else(|| Error::corrupt(format!("model {:?}: pointer move {number} is missing", model.name)))?;
+        let moved: Option<PointerMove> = view.get_part(catalog::POINTER_HISTORY, &move_key(&model.life(), number))?;
+        let moved = moved.ok_or_else(|| missing(&model.name, number))?;
         let pointer = moved.pointer();
         if filter.pointer.as_ref().is_some_and(|wanted| *wanted != pointer) {
             continue;
@@ -157,4 +149,25 @@ pub(crate) fn moves(view: &View<'_>, model: &ModelRecord, filter: &MoveFilter) -
         }
     }
     Ok(found)
+}
+
+/// The n-th move of a life's pointers; `Corrupt` without one.
+pub(crate) fn get_move(txn: &mut Transaction<'_>, life: &Life, number: u64) -> Result<PointerMove> {
+    txn.get_part(catalog::POINTER_HISTORY, &move_key(life, number))?.ok_or_else(|| missing(&life.model, number))
+}
+
+pub(crate) fn put_move(txn: &mut Transaction<'_>, life: &Life, number: u64, moved: &PointerMove) -> Result<()> {
+    txn.put_part(catalog::POINTER_HISTORY, &move_key(life, number), moved)
+}
+
+pub(crate) fn drop_move(txn: &mut Transaction<'_>, life: &Life, number: u64) -> Result<()> {
+    txn.delete_part(catalog::POINTER_HISTORY, &move_key(life, number))
+}
+
+fn move_key(life: &Life, number: u64) -> Vec<u8> {
+    keys::pointer_move(catalog::POINTER_HISTORY.tag, &life.model, life.incarnation, number)
+}
+
+fn missing(model: &str, number: u64) -> Error {
+    Error::corrupt(format!("model {model:?}: pointer move {number} is missing"))
 }

@@ -38,6 +38,9 @@ pub enum Property {
     Bytes(Vec<u8>),
     /// Any other JSON, exactly as written.
     Json(Json),
+    /// A finite number that is written otherwise than its `f64` would be: `7.50`, `1e3`. Made by
+    /// [`Property::from_json`] alone; [`Property::as_f64`] is its value.
+    Spelt(Json),
 }
 
 impl Property {
@@ -63,11 +66,23 @@ impl Property {
     fn number(text: &str) -> Result<Self> {
         if text.contains(['.', 'e', 'E']) {
             let value: f64 = text.parse().map_err(|_| Error::invalid(format!("number {text}: not a number")))?;
-            Self::F64(value).checked()
+            let plain = Self::F64(value).checked()?;
+            let spelt = serde_json::Number::from_f64(value).is_none_or(|number| number.to_string() != text);
+            if spelt { Ok(Self::Spelt(Json::parse(text)?)) } else { Ok(plain) }
         } else {
             let value =
                 text.parse().map_err(|_| Error::invalid(format!("number {text}: a whole number must fit i64")))?;
             Ok(Self::I64(value))
+        }
+    }
+
+    /// The number, if this is a finite one with `.` or `e`, however it is written.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Property::F64(value) => Some(*value),
+            Property::Spelt(json) => json.as_str().parse().ok(),
+            _ => None,
         }
     }
 
@@ -76,6 +91,9 @@ impl Property {
         match self {
             Property::F64(value) if !value.is_finite() => {
                 Err(Error::invalid(format!("number {value}: must be finite")))
+            }
+            Property::Spelt(_) if !self.as_f64().is_some_and(f64::is_finite) => {
+                Err(Error::invalid("number: must be finite, with . or e"))
             }
             other => Ok(other),
         }
@@ -87,7 +105,7 @@ impl Property {
             Property::Bool(_) | Property::I64(_) | Property::F64(_) => 12,
             Property::Text(text) => 12 + text.len(),
             Property::Bytes(bytes) => 12 + bytes.len(),
-            Property::Json(json) => 12 + json.as_str().len(),
+            Property::Json(json) | Property::Spelt(json) => 12 + json.as_str().len(),
         }
     }
 }
@@ -143,7 +161,7 @@ impl Serialize for Property {
                     map.serialize_entry("base64", &base64::encode(bytes))?;
                     map.end()
                 }
-                Property::Json(json) => json.serialize(serializer),
+                Property::Json(json) | Property::Spelt(json) => json.serialize(serializer),
             };
         }
         const NAME: &str = "Property";
@@ -154,6 +172,7 @@ impl Serialize for Property {
             Property::Text(text) => serializer.serialize_newtype_variant(NAME, 3, "Text", text),
             Property::Bytes(bytes) => serializer.serialize_newtype_variant(NAME, 4, "Bytes", &Bytes(bytes.as_slice())),
             Property::Json(json) => serializer.serialize_newtype_variant(NAME, 5, "Json", json),
+            Property::Spelt(json) => serializer.serialize_newtype_variant(NAME, 6, "Spelt", json),
         }
     }
 }
@@ -169,6 +188,7 @@ impl<'de> Deserialize<'de> for Property {
             Text(String),
             Bytes(Bytes<Vec<u8>>),
             Json(Json),
+            Spelt(Json),
         }
         if deserializer.is_human_readable() {
             return Property::from_json(&Json::deserialize(deserializer)?).map_err(de::Error::custom);
@@ -180,6 +200,7 @@ impl<'de> Deserialize<'de> for Property {
             Stored::Text(text) => Property::Text(text),
             Stored::Bytes(bytes) => Property::Bytes(bytes.0),
             Stored::Json(json) => Property::Json(json),
+            Stored::Spelt(json) => Property::Spelt(json),
         })
     }
 }
@@ -239,7 +260,14 @@ mod tests {
             assert_eq!(of(text).unwrap(), property, "{text}");
             assert_eq!(serde_json::to_string(&property).unwrap(), text);
         }
-        assert_eq!(of("1e3").unwrap(), Property::F64(1000.0));
+        for (text, value) in [("1e3", 1000.0), ("7.50", 7.5), ("0.1E1", 1.0), ("-0.00", -0.0), ("1e-400", 0.0)] {
+            let property = of(text).unwrap();
+            assert_eq!(property.as_f64().map(f64::to_bits), Some(f64::to_bits(value)), "{text}");
+            assert_eq!(serde_json::to_string(&property).unwrap(), text);
+        }
+        assert_eq!((Property::F64(2.5).as_f64(), Property::I64(2).as_f64()), (Some(2.5), None));
+        let forged = Property::Spelt(Json::parse("\"text\"").unwrap());
+        assert!(forged.checked().is_err());
     }
 
     #[test]

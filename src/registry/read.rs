@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::artifact::{self, ArtifactContent};
+use super::leftovers;
 use super::list;
 use super::name;
 use super::record::{
-    MODEL_EXTERNAL_IDS, MODEL_STATES, MODEL_VERSIONS, ModelRecord, VERSION_EXTERNAL_IDS, VERSION_LABELS, VERSION_LIVE,
-    VERSION_STAGES, VERSION_STATES, VersionRecord,
+    MODEL_EXTERNAL_IDS, MODEL_STATES, ModelRecord, VERSION_EXTERNAL_IDS, VERSION_LABELS, VERSION_LIVE, VERSION_STAGES,
+    VERSION_STATES, VersionRecord,
 };
 use super::txn::{no_such_model, no_such_version};
 use super::{Model, Version, VersionRef};
@@ -82,8 +83,15 @@ pub(crate) fn version(view: &View<'_>, model: &str, wanted: &VersionRef) -> Resu
 
 pub(crate) fn version_by_external_id(view: &View<'_>, id: &str) -> Result<Option<Version>> {
     let Some(key) = view.find_unique(&VERSION_EXTERNAL_IDS, KeyWriter::new().str(id))? else { return Ok(None) };
-    let (model, number) = keys::parse_version(&key)?;
-    version(view, model, &VersionRef::Number(number))
+    let Some(record) = view.get::<VersionRecord>(&key)? else { return Ok(None) };
+    if let Some(holder) = self::model(view, &record.model)?.filter(|holder| record.is_of(holder)) {
+        return Ok(Some(Version::of(record, &holder)));
+    }
+    // The row that a rename has left behind holds the id until it is swept away: the version is its copy.
+    let Some(life) = leftovers::in_view(view, &record.model)?.moved_to(record.incarnation) else { return Ok(None) };
+    let Some(holder) = self::model(view, &life.model)?.filter(|holder| holder.life() == life) else { return Ok(None) };
+    let copy = view.get::<VersionRecord>(&keys::version(&life.model, record.number))?;
+    Ok(copy.filter(|copy| copy.copy_of == Some(record.life())).map(|copy| Version::of(copy, &holder)))
 }
 
 pub(crate) fn latest_in_stage(view: &View<'_>, model: &str, stage: &str) -> Result<Option<Version>> {
@@ -104,11 +112,9 @@ pub(crate) fn artifact(view: &View<'_>, model: &str, wanted: &VersionRef) -> Res
 }
 
 pub(crate) fn version_counts(view: &View<'_>, model: &str) -> Result<VersionCounts> {
-    if self::model(view, model)?.is_none() {
-        return Err(no_such_model(model));
-    }
-    let count = |archived| view.count(&MODEL_VERSIONS, KeyWriter::new().str(model).bool(archived));
-    VersionCounts::of(count(false)?, count(true)?)
+    let holder = self::model(view, model)?.ok_or_else(|| no_such_model(model))?;
+    let (total, archived) = (i64::from(holder.versions), i64::from(holder.archived_versions));
+    VersionCounts::of(total - archived, archived)
 }
 
 pub(crate) fn summary(view: &View<'_>) -> Result<Summary> {

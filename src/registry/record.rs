@@ -6,12 +6,12 @@
 //! ```
 //!
 //! Fields are stored in the order below; a new one means a new schema version in the catalog. Aliases live in the
-//! model, so that a pointer, its target's being there and the model's revision are one record's business. `versions`
-//! and `archived_versions` are kept in the model as well as by counters: a transaction can't read a counter that it
-//! has just changed, and the pair of them lets verify check one against the other.
+//! model, so that a pointer, its target's being there and the model's revision are one record's business. So are the
+//! counts of its versions: a transaction can't read a counter that it has just changed, and a model that goes takes its
+//! counts along.
 //!
-//! `incarnation` tells the versions of a model from leftovers of an earlier model of the same name that is still being
-//! swept away. It is 0 unless a model is created during such a sweep.
+//! `incarnation` tells the versions of a model from leftovers of an earlier life of its name that are still being swept
+//! away (`leftovers.rs`). It is 0 unless a life begins during such a sweep.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::Artifact;
 use super::entries;
+use super::leftovers::Life;
 use super::property::Property;
+use super::search::{
+    MODEL_CREATED, MODEL_TAGS, MODEL_UPDATED, VERSION_CREATED, VERSION_RUNS, VERSION_STAGES_OF_ALL, VERSION_TAGS,
+    VERSION_UPDATED,
+};
 use crate::error::Result;
 use crate::json::Json;
 use crate::keys::{self, KeyWriter};
@@ -32,6 +37,8 @@ pub(crate) struct ModelRecord {
     #[serde(skip)]
     pub(crate) name: String,
     pub(crate) incarnation: u32,
+    /// Where its versions are being copied to, ahead of a rename.
+    pub(crate) moving_to: Option<Life>,
     pub(crate) description: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) properties: BTreeMap<String, Property>,
@@ -59,6 +66,9 @@ pub(crate) struct VersionRecord {
     #[serde(skip)]
     pub(crate) number: u32,
     pub(crate) incarnation: u32,
+    /// The life whose row of the same number this one was copied from, until the sweep has removed that row. Until then
+    /// the other row holds the external id and the share in the artifact.
+    pub(crate) copy_of: Option<Life>,
     pub(crate) archived: bool,
     pub(crate) stage: Option<String>,
     pub(crate) source: Option<String>,
@@ -82,6 +92,11 @@ pub(crate) struct VersionRecord {
 }
 
 impl ModelRecord {
+    /// The life of its name that this is.
+    pub(crate) fn life(&self) -> Life {
+        Life { model: self.name.clone(), incarnation: self.incarnation }
+    }
+
     /// The aliases that point at this version, in order.
     pub(crate) fn aliases_of(&self, number: u32) -> Vec<String> {
         self.aliases.iter().filter(|(_, target)| **target == number).map(|(alias, _)| alias.clone()).collect()
@@ -101,6 +116,21 @@ impl ModelRecord {
 }
 
 impl VersionRecord {
+    /// The life of the model's name that it belongs to.
+    pub(crate) fn life(&self) -> Life {
+        Life { model: self.model.clone(), incarnation: self.incarnation }
+    }
+
+    /// Whether it is a version of this model, and not a leftover of an earlier one of the same name.
+    pub(crate) fn is_of(&self, model: &ModelRecord) -> bool {
+        self.incarnation == model.incarnation && self.model == model.name
+    }
+
+    /// When it was used last; one that never was counts from when it was registered.
+    pub(crate) fn last_use(&self) -> u64 {
+        self.last_used_at.unwrap_or(self.created_at)
+    }
+
     /// Refuses a record that has grown past its bound.
     pub(crate) fn check_weight(&self) -> Result<()> {
         entries::check_weight("version", self.weight())
@@ -187,8 +217,8 @@ pub(crate) static MODELS: Schema<ModelRecord> = Schema {
     name: "model",
     primary: catalog::MODEL,
     owns: |_| true,
-    indexes: &[MODEL_NAMES, MODEL_EXTERNAL_IDS],
-    counters: &[MODEL_STATES],
+    indexes: &[MODEL_NAMES, MODEL_EXTERNAL_IDS, MODEL_CREATED, MODEL_UPDATED, MODEL_TAGS],
+    counters: &[MODEL_STATES, VERSION_STATES],
 };
 
 /// Everything derived from a version.
@@ -196,8 +226,20 @@ pub(crate) static VERSIONS: Schema<VersionRecord> = Schema {
     name: "version",
     primary: catalog::VERSION,
     owns: |_| true,
-    indexes: &[VERSION_NUMBERS, VERSION_LIVE, VERSION_STAGES, VERSION_EXTERNAL_IDS, VERSION_LABELS],
-    counters: &[VERSION_STATES, MODEL_VERSIONS],
+    indexes: &[
+        VERSION_NUMBERS,
+        VERSION_LIVE,
+        VERSION_STAGES,
+        VERSION_EXTERNAL_IDS,
+        VERSION_LABELS,
+        VERSION_CREATED,
+        VERSION_UPDATED,
+        VERSION_TAGS,
+        VERSION_STAGES_OF_ALL,
+        VERSION_RUNS,
+        VERSION_USES,
+    ],
+    counters: &[],
 };
 
 /// (name), the order of `list_models`.
@@ -256,12 +298,16 @@ pub(crate) const VERSION_STAGES: Index<VersionRecord> = Index {
     },
 };
 
-/// (external id), where there is one.
+/// (external id), where there is one. Of a row and its copy the row holds it.
 pub(crate) const VERSION_EXTERNAL_IDS: Index<VersionRecord> = Index {
     number: catalog::INDEX_VERSION_EXTERNAL_IDS,
     name: "version by external_id",
     unique: true,
-    entries: |version, entries| push_some(entries, version.external_id.as_deref(), KeyWriter::new()),
+    entries: |version, entries| {
+        if version.copy_of.is_none() {
+            push_some(entries, version.external_id.as_deref(), KeyWriter::new());
+        }
+    },
 };
 
 /// (model, label), where there is a label.
@@ -272,22 +318,48 @@ pub(crate) const VERSION_LABELS: Index<VersionRecord> = Index {
     entries: |version, entries| push_some(entries, version.label.as_deref(), KeyWriter::new().str(&version.model)),
 };
 
-/// (archived) -> how many versions there are in all.
-pub(crate) const VERSION_STATES: Counter<VersionRecord> = Counter {
-    number: catalog::COUNTER_VERSION_STATES,
-    name: "versions by state",
-    sums: |version, sums| sums.add(KeyWriter::new().bool(version.archived), 1),
+/// (when it was used last, model, number): the order of `least_recently_used`.
+pub(crate) const VERSION_USES: Index<VersionRecord> = Index {
+    number: catalog::INDEX_VERSION_USES,
+    name: "version by last use",
+    unique: false,
+    entries: |version, entries| {
+        entries.push(KeyWriter::new().u64(version.last_use()).str(&version.model).u32(version.number));
+    },
 };
 
-/// (model, archived) -> how many versions the model has.
-pub(crate) const MODEL_VERSIONS: Counter<VersionRecord> = Counter {
-    number: catalog::COUNTER_MODEL_VERSIONS,
-    name: "versions by model and state",
-    sums: |version, sums| sums.add(KeyWriter::new().str(&version.model).bool(version.archived), 1),
+/// (archived) -> how many versions there are in all. A sum over models and not over versions: a model that is deleted
+/// takes its versions out of the count with the one write that makes it invisible, and no leftover is ever counted.
+pub(crate) const VERSION_STATES: Counter<ModelRecord> = Counter {
+    number: catalog::COUNTER_VERSION_STATES,
+    name: "versions by state",
+    sums: |model, sums| {
+        let live = i64::from(model.versions) - i64::from(model.archived_versions);
+        sums.add(KeyWriter::new().bool(false), live);
+        sums.add(KeyWriter::new().bool(true), i64::from(model.archived_versions));
+    },
 };
 
 fn push_some(entries: &mut Entries, text: Option<&str>, before: KeyWriter) {
     if let Some(text) = text {
         entries.push(before.str(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_indexes_or_counters_of_the_registry_share_a_number() {
+        let indexes = MODELS.indexes.iter().map(|index| index.number);
+        let mut numbers: Vec<u32> = indexes.chain(VERSIONS.indexes.iter().map(|index| index.number)).collect();
+        let counters = MODELS.counters.iter().map(|counter| counter.number);
+        let mut sums: Vec<u32> = counters.chain(VERSIONS.counters.iter().map(|counter| counter.number)).collect();
+        for numbers in [&mut numbers, &mut sums] {
+            numbers.sort_unstable();
+            assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        }
+        assert!(numbers.iter().all(|number| (20..=49).contains(number)));
     }
 }

@@ -10,6 +10,7 @@ use std::borrow::Borrow;
 use super::create_model::blank;
 use super::pointers::{self, Pointer};
 use super::record::{ModelRecord, VersionRecord};
+use super::row;
 use super::txn::{RegistryTxn, no_such_model};
 use super::version::{NewVersion, Version};
 use super::{artifact, name};
@@ -32,7 +33,7 @@ impl RegistryTxn<'_, '_> {
         let old = self.txn.get::<ModelRecord>(&keys::model(model))?;
         let mut holder = match &old {
             Some(old) => old.clone(),
-            None if new.create_model => blank(model, now_ms, by),
+            None if new.create_model => blank(self.txn, model, by)?,
             None => return Err(no_such_model(model)),
         };
         if let Some(parent) = new.parent_version.filter(|parent| *parent == 0 || *parent > holder.last_version) {
@@ -47,12 +48,8 @@ impl RegistryTxn<'_, '_> {
         holder.changed_by = new.by.clone();
         let version = record_of(new, &holder, number, now_ms);
         version.check_weight()?;
-        let holders = version.artifact.as_ref().map_or(Ok(0), |held| artifact::holders(self.txn, held))?;
         // From here on nothing is refused: what can be, the taken label included, is looked at before it writes.
-        let version = self.txn.insert(version)?;
-        if let Some(content) = &new.artifact {
-            artifact::hold(self.txn, content, holders)?;
-        }
+        let version = row::insert(self.txn, version, new.artifact.as_ref())?;
         if new.make_active {
             pointers::point(self.txn, &mut holder, &Pointer::Active, Some(number), by)?;
         }
@@ -69,6 +66,7 @@ fn record_of(new: &NewVersion, model: &ModelRecord, number: u32, now_ms: u64) ->
         model: model.name.clone(),
         number,
         incarnation: model.incarnation,
+        copy_of: None,
         archived: false,
         stage: new.stage.clone(),
         source: new.source.clone(),
@@ -88,6 +86,6 @@ fn record_of(new: &NewVersion, model: &ModelRecord, number: u32, now_ms: u64) ->
         created_at: now_ms,
         updated_at: now_ms,
         last_used_at: None,
-        revision: 0,
+        revision: 1,
     }
 }

@@ -1,6 +1,7 @@
 //! Takes an archived version out again.
 
 use super::Change;
+use super::row;
 use super::txn::{RegistryTxn, one_less};
 use super::version::{self, Version};
 use crate::error::Result;
@@ -25,7 +26,7 @@ impl RegistryTxn<'_, '_> {
         new.archived = false;
         new.updated_at = self.txn.now_ms();
         new.changed_by = change.by.clone();
-        let new = self.txn.update(&old, new)?;
+        let new = row::update(self.txn, &old_model, &old, new)?;
         if !old.archived {
             return Ok(Version::of(new, &old_model));
         }

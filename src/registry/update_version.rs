@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 
+use super::row;
 use super::txn::RegistryTxn;
 use super::version::{self, Version, VersionUpdate};
 use crate::error::Result;
@@ -26,7 +27,7 @@ impl RegistryTxn<'_, '_> {
         new.updated_at = self.txn.now_ms();
         new.changed_by = update.change.by.clone();
         new.check_weight()?;
-        let new = self.txn.update(&old, new)?;
+        let new = row::update(self.txn, &old_model, &old, new)?;
         if new.stage == old.stage {
             return Ok(Version::of(new, &old_model));
         }

@@ -4,17 +4,19 @@
 //! model    -> active version, aliases      there, of this model, not archived
 //!          -> last_version                 not below any version's number
 //!          -> versions, archived_versions  as many as there are
-//! version  -> model                        there
+//! version  -> model                        there, or the version is a leftover that waits for its sweep
 //!          -> inline artifact              there, with the hash that names it, counted once for each holder
 //! ```
 //!
-//! Memory: one entry for each model and for each inline artifact.
+//! Memory: one entry for each life of a model's name and for each inline artifact.
 
 use std::collections::BTreeMap;
 
 use super::artifact::Sha256;
+use super::leftovers::{self, Life};
 use super::property::Bytes;
 use super::record::{ModelRecord, VersionRecord};
+use super::repair::{broken_moves, lost, stray_move};
 use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{ErrorKind, Result};
 use crate::keys;
@@ -39,7 +41,7 @@ struct Tally {
 pub fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
     scrub::verify::<ModelRecord>(view, report)?;
     scrub::verify::<VersionRecord>(view, report)?;
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut tallies: BTreeMap<Life, Tally> = BTreeMap::new();
     let mut holders: BTreeMap<Sha256, u64> = BTreeMap::new();
     let mut unreadable = false;
     each_key(view, Tree::ModelVersions, |key| {
@@ -47,36 +49,59 @@ pub fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
             unreadable = true;
             return Ok(());
         };
-        if let Some(held) = version.artifact.filter(|held| held.uri.is_none()) {
+        let tally = tallies.entry(version.life()).or_default();
+        if let Some(source) = &version.copy_of {
+            let row: Option<VersionRecord> = readable(view, &keys::version(&source.model, version.number))?;
+            if !unreadable && row.is_none_or(|row| row.life() != *source) {
+                let detail = format!("copied from {:?}, where there is no such row", source.model);
+                report.violation(ViolationKind::ReferenceBroken, Tree::ModelVersions, key, detail);
+            }
+        } else if let Some(held) = version.artifact.filter(|held| held.uri.is_none()) {
+            // Of a row and its copy the row holds the share.
             *holders.entry(held.sha256).or_default() += 1;
         }
-        let tally = tallies.entry(version.model).or_default();
         tally.versions += 1;
         tally.archived += u32::from(version.archived);
         tally.highest = tally.highest.max(version.number);
         Ok(())
     })?;
     verify_models(view, &mut tallies, unreadable, report)?;
-    for (name, tally) in tallies {
+    for (life, tally) in tallies {
+        let key = keys::model(&life.model);
         // A model that is there but can't be read was reported with the records.
-        if view.reader().get(Tree::Models, &keys::model(&name))?.is_none() {
+        let unknown =
+            view.reader().get(Tree::Models, &key)?.is_some() && readable::<ModelRecord>(view, &key)?.is_none();
+        // Leftovers of an earlier life wait for their sweep, and nobody sees them.
+        if !unknown && leftovers::in_view(view, &life.model)?.fate(life.incarnation).is_none() {
             let detail = format!("{} versions of a model that does not exist", tally.versions);
-            report.violation(ViolationKind::ReferenceBroken, Tree::Models, name.as_bytes(), detail);
+            report.violation(ViolationKind::ReferenceBroken, Tree::Models, &key, detail);
         }
     }
+    verify_moves(view, report)?;
     verify_artifacts(view, holders, unreadable, report)
+}
+
+/// Checks that each pointer move is one that its model keeps.
+fn verify_moves(view: &View<'_>, report: &mut Report) -> Result<()> {
+    scrub::for_each_entry(view, Tree::History, KeyRange::prefix(&super::repair::moves_prefix()), |key, _| {
+        report.records += 1;
+        if stray_move(view, key)? {
+            report.violation(ViolationKind::ReferenceBroken, Tree::History, key, "a pointer move that no model keeps");
+        }
+        Ok(())
+    })
 }
 
 /// Checks each model against its versions; takes the tallies of readable models away.
 fn verify_models(
     view: &View<'_>,
-    tallies: &mut BTreeMap<String, Tally>,
+    tallies: &mut BTreeMap<Life, Tally>,
     unreadable: bool,
     report: &mut Report,
 ) -> Result<()> {
     each_key(view, Tree::Models, |key| {
         let Some(model) = readable::<ModelRecord>(view, key)? else { return Ok(()) };
-        let tally = tallies.remove(&model.name).unwrap_or_default();
+        let tally = tallies.remove(&model.life()).unwrap_or_default();
         let mut broken = |detail: String| report.violation(ViolationKind::ReferenceBroken, Tree::Models, key, detail);
         let pointers = model.aliases.iter().map(|(alias, number)| (format!("alias {alias}"), *number));
         let pointers = pointers.chain(model.active_version.map(|number| ("active version".to_owned(), number)));
@@ -89,6 +114,10 @@ fn verify_models(
                 Err(error) => return Err(error),
             }
         }
+        if let Some((at, what)) = broken_moves(view, &model)? {
+            report.violation(ViolationKind::ReferenceBroken, Tree::History, &at, what);
+        }
+        let mut broken = |detail: String| report.violation(ViolationKind::ReferenceBroken, Tree::Models, key, detail);
         if tally.highest > model.last_version {
             broken(format!("last_version is {}, yet there is version {}", model.last_version, tally.highest));
         }
@@ -113,6 +142,7 @@ fn verify_artifacts(
     let tree = catalog::ARTIFACT.tree;
     let counts = keys::content_prefix(catalog::ARTIFACT_REFERENCES.tag);
     let contents = keys::content_prefix(catalog::ARTIFACT.tag);
+    let lost = lost(view)?;
     each_key(view, tree, |key| {
         if let Some(hash) = key.strip_prefix(counts.as_slice()).and_then(sha256) {
             report.records += 1;
@@ -128,7 +158,9 @@ fn verify_artifacts(
                 }
                 Err(error) => return Err(error),
             }
-            if view.reader().get(tree, &keys::content(catalog::ARTIFACT.tag, &hash.0))?.is_none() {
+            let content = keys::content(catalog::ARTIFACT.tag, &hash.0);
+            // What an earlier repair set aside is known to be lost.
+            if view.reader().get(tree, &content)?.is_none() && !lost.contains(&content) {
                 report.violation(ViolationKind::ReferenceBroken, tree, key, "the bytes that it counts are missing");
             }
         } else if let Some(hash) = key.strip_prefix(contents.as_slice()).and_then(sha256) {

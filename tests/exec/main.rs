@@ -7,6 +7,7 @@ mod bounds;
 mod harness;
 mod jobs;
 mod kv;
+mod models;
 mod people;
 mod protocol;
 mod recovery;

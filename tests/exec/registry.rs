@@ -75,7 +75,15 @@ fn versions_pointers_and_artifacts_are_answered_with_every_field() {
         exec.ok(json!({"op": "version.list", "model": "m", "page_size": 1, "page_token": page["next_page_token"]}));
     assert_eq!((&page["versions"][0]["version"], &page["next_page_token"]), (&json!(2), &Value::Null));
     assert_eq!(exec.refused(r#"{"op":"version.list","model":"none"}"#).0, "not_found");
-    assert_eq!(exec.refused(r#"{"op":"version.list","model":"m","filter":"version > 1"}"#).0, "unsupported");
+    let found = json!({"op": "version.list", "model": "m", "filter": "version > 1", "order_by": ["version desc"],
+        "explain": true});
+    let found = exec.ok(found);
+    assert_eq!((&found["versions"][0]["version"], &found["next_page_token"]), (&json!(2), &Value::Null));
+    assert_eq!(found["plan"]["by_index"], json!(["version > 1"]));
+    let (kind, message) = exec.refused(r#"{"op":"version.list","filter":"nmae = 'm'"}"#);
+    assert_eq!(kind, "invalid");
+    assert!(message.starts_with("filter: unknown field `nmae` at column 1"), "{message}");
+    assert_eq!(exec.refused(r#"{"op":"model.list","order_by":["description"]}"#).0, "invalid");
     assert_eq!(exec.refused(r#"{"op":"model.create","name":"m"}"#).0, "already_exists");
     assert_eq!(exec.ok(json!({"op": "model.list"}))["models"][0]["name"], "m");
     assert_eq!(exec.ok(json!({"op": "model.summary"}))["versions"], json!({"total": 2, "live": 1, "archived": 1}));

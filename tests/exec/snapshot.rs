@@ -109,7 +109,7 @@ fn people_export_inspect_import_and_follow_by_commands() {
     let (code, followed) = run(&["replica", "follow", "--data", &path("replica"), &shipped, "--json"]);
     assert_eq!((code, &followed["cursor"]), (Some(0), &second["cursor"]));
     assert_eq!(followed["taken"], json!([full, delta]));
-    let (_, value) = run(&["get", "--data", &path("replica"), "n", "k", "--json"]);
+    let (_, value) = run(&["kv", "get", "--data", &path("replica"), "n", "k", "--json"]);
     assert_eq!(value["value"], 2);
     std::fs::write(&delta, b"short").unwrap();
     assert_eq!(run(&["snapshot", "verify", &delta]).0, Some(1));

@@ -188,6 +188,10 @@ impl Reader for Sabotaged {
 }
 
 impl Engine for Sabotaged {
+    fn observe(&self, observer: std::sync::Weak<dyn ml_persistence::engine::Observer>) {
+        self.inner.observe(observer);
+    }
+
     fn transact(&self, options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed> {
         match self.how {
             Sabotage::LostUpdates | Sabotage::WriteSkew => self.transact_on_old_reads(options, body),

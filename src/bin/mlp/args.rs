@@ -1,4 +1,11 @@
-//! The command line: words to options. Opens nothing.
+//! The command line: words to a command. Opens nothing.
+//!
+//! ```text
+//!   words ──lexopt──> words and options ──> the shape they belong to ──> Line ──> the command's own reading of it
+//! ```
+//!
+//! Which options exist, and which of them take a value, is what the shapes of all commands say; an option of this name
+//! takes a value everywhere or nowhere.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,46 +13,34 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 use ml_persistence::Durability;
 
-use crate::snapshots::{SnapshotOptions, Task};
+use crate::help;
+use crate::line::{Flag, Line, Shape, Wrong};
+use crate::people::{self, Asked};
+use crate::snapshots::{self, SnapshotOptions};
 
 /// Latest start of a manual clock. It leaves room for every step that a run could take: a clock must not wrap around.
 const NOW_MS_MAX: u64 = 1 << 62;
 
-/// What `mlp --help` prints.
-pub const USAGE: &str = "\
-usage: mlp COMMAND --data DIR [options]
-
-for people
-  mlp stats  --data DIR                      sizes, counts, syncs, queues
-  mlp verify --data DIR                      check every index, counter and reference; reads only
-  mlp get    --data DIR NAMESPACE KEY        one value of the plain contract
-  mlp list   --data DIR NAMESPACE [PREFIX]   keys and values in key order
-      --engine sled|memory   the one that the folder was made with, default sled
-      --json                 one JSON object instead of a table
-      --limit N              list: at most N entries, 1..=1000 (default 100)
-  mlp snapshot export  --data DIR FILE       the whole store as one file
-      --since CURSOR         only what changed after an earlier export, by its cursor
-  mlp snapshot import  --data DIR FILE       into an empty store; a delta into one that was imported
-      --replace              in the place of whatever the store holds
-  mlp snapshot inspect FILE                  what a file holds; reads and checks all of it (also: verify)
-  mlp replica follow   --data DIR FOLDER     apply what leads on among FOLDER's *.mlsnap files
-
-for programs
-  mlp exec   --data DIR                      one JSON request a line in, one reply a line out
-      --engine sled|memory               default sled; memory without --data keeps nothing
-      --durability power-loss|buffered   when writes are answered, default power-loss
-      --parallel N                       requests worked on at once, 1..=1024, default 1
-      --clock system|manual              manual: time moves by clock.advance alone
-      --now MS                           where the manual clock starts, default 0
-      --seed N                           fixes ids and jitter: same input, same output
-
-      --help, --version";
+/// `mlp exec`.
+pub const EXEC: Shape = Shape {
+    words: "exec",
+    operands: "",
+    about: "one JSON request a line in, one reply a line out",
+    flags: &[&[
+        Flag::of("data", "DIR", "the store's folder; it is created if need be"),
+        Flag::of("engine", "sled|memory", "default sled; memory without --data keeps nothing"),
+        Flag::of("durability", "power-loss|buffered", "when writes are answered, default power-loss"),
+        Flag::of("parallel", "N", "requests worked on at once, 1..=1024, default 1"),
+        Flag::of("clock", "system|manual", "manual: time moves by clock.advance alone"),
+        Flag::of("now", "MS", "where the manual clock starts, default 0"),
+        Flag::of("seed", "N", "fixes ids and jitter: same input, same output"),
+    ]],
+};
 
 /// What to do.
-#[derive(Debug)]
 pub enum Command {
     Exec(ExecOptions),
-    People(PeopleOptions),
+    People(Asked),
     Snapshot(SnapshotOptions),
     Print(String),
 }
@@ -64,170 +59,99 @@ pub struct ExecOptions {
     pub seed: Option<u64>,
 }
 
-/// Options of the commands for people.
-#[derive(Debug)]
-pub struct PeopleOptions {
-    pub question: Question,
-    pub engine: String,
-    pub data: PathBuf,
-    pub json: bool,
-}
-
-/// What a person asks.
-#[derive(Debug)]
-pub enum Question {
-    Stats,
-    Verify,
-    Get { namespace: String, key: String },
-    List { namespace: String, prefix: String, limit: usize },
-}
-
-/// Every option and word, before it is known what belongs to which command.
-#[derive(Default)]
-struct Given {
-    words: Vec<String>,
-    data: Option<PathBuf>,
-    engine: Option<String>,
-    durability: Option<String>,
-    parallel: Option<u64>,
-    clock: Option<String>,
-    now: Option<u64>,
-    seed: Option<u64>,
-    limit: Option<u64>,
-    json: bool,
-    since: Option<String>,
-    replace: bool,
-}
-
-impl Given {
-    fn engine(&self) -> String {
-        self.engine.clone().unwrap_or_else(|| "sled".to_owned())
-    }
+/// Every command there is.
+pub fn shapes() -> impl Iterator<Item = &'static Shape> {
+    people::commands().map(|command| &command.shape).chain(snapshots::SHAPES).chain([&EXEC])
 }
 
 /// Reads the words behind the program's name.
-pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Wrong> {
     let mut parser = lexopt::Parser::from_args(words);
-    let mut given = Given::default();
+    let (mut words, mut options, mut asks_help) = (Vec::new(), Vec::new(), false);
     while let Some(word) = parser.next()? {
-        match word {
-            Value(word) => given.words.push(word.string()?),
-            Long("data") => given.data = Some(parser.value()?.into()),
-            Long("engine") => given.engine = Some(parser.value()?.string()?),
-            Long("durability") => given.durability = Some(parser.value()?.string()?),
-            Long("parallel") => given.parallel = Some(parser.value()?.parse()?),
-            Long("clock") => given.clock = Some(parser.value()?.string()?),
-            Long("now") => given.now = Some(parser.value()?.parse()?),
-            Long("seed") => given.seed = Some(parser.value()?.parse()?),
-            Long("limit") => given.limit = Some(parser.value()?.parse()?),
-            Long("json") => given.json = true,
-            Long("since") => given.since = Some(parser.value()?.string()?),
-            Long("replace") => given.replace = true,
-            Long("help") | Short('h') => return Ok(Command::Print(USAGE.to_owned())),
+        let name = match word {
+            Value(word) => {
+                words.push(word.string()?);
+                continue;
+            }
+            Long("help") | Short('h') => {
+                asks_help = true;
+                continue;
+            }
             Long("version") | Short('V') => {
                 return Ok(Command::Print(concat!("mlp ", env!("CARGO_PKG_VERSION")).to_owned()));
             }
+            Long(name) => name.to_owned(),
             other => return Err(other.unexpected()),
+        };
+        match shapes().flat_map(Shape::flags).find(|flag| flag.name == name) {
+            None => return Err(format!("--{name}: no command has such an option").into()),
+            Some(flag) if flag.value.is_some() => options.push((name, Some(parser.value()?))),
+            Some(_) => options.push((name, None)),
         }
     }
-    let mut words = std::mem::take(&mut given.words).into_iter();
-    let Some(command) = words.next() else { return Err("which command?".into()) };
-    let command = match command.as_str() {
-        "exec" => Command::Exec(exec(&given)?),
-        "stats" => people(&given, Question::Stats)?,
-        "verify" => people(&given, Question::Verify)?,
-        "get" => {
-            let (namespace, key) = words.next().zip(words.next()).ok_or("get: which NAMESPACE and KEY?")?;
-            people(&given, Question::Get { namespace, key })?
-        }
-        "list" => {
-            let namespace = words.next().ok_or("list: which NAMESPACE?")?;
-            let limit = bounded("--limit", given.limit, 100, 1000)?;
-            people(&given, Question::List { namespace, prefix: words.next().unwrap_or_default(), limit })?
-        }
-        "snapshot" | "replica" => {
-            let verb = words.next().ok_or("snapshot: export, import, inspect or verify? replica: follow?")?;
-            let path = words.next().ok_or("which file or folder?")?;
-            snapshot(&given, &format!("{command} {verb}"), path.into())?
-        }
-        other => return Err(format!("{other}: no such command").into()),
-    };
-    if !matches!(command, Command::Snapshot(_)) && (given.since.is_some() || given.replace) {
-        return Err("--since and --replace are options of snapshot export and import".into());
+    if words.first().is_some_and(|word| word == "help") {
+        words.remove(0);
+        asks_help = true;
     }
-    match words.next() {
-        Some(word) => Err(format!("{word}: one word too many").into()),
-        None => Ok(command),
+    if asks_help {
+        return help::about(&words).map(Command::Print).ok_or_else(|| no_such(&words));
+    }
+    if words.is_empty() {
+        return Err("which command? `mlp --help` shows all".into());
+    }
+    let shape = shapes().filter(|shape| begins(&words, shape)).max_by_key(|shape| shape.words.len());
+    let shape = shape.ok_or_else(|| no_such(&words))?;
+    let operands = words.into_iter().skip(shape.words.split(' ').count());
+    let line = Line::new(shape, operands, options)?;
+    match people::commands().find(|command| std::ptr::eq(&command.shape, shape)) {
+        Some(command) => people::read(command, line).map(Command::People),
+        None if snapshots::SHAPES.iter().any(|known| std::ptr::eq(known, shape)) => {
+            snapshots::read(shape.words, line).map(Command::Snapshot)
+        }
+        None => exec(line).map(Command::Exec),
     }
 }
 
-fn exec(given: &Given) -> Result<ExecOptions, lexopt::Error> {
-    if given.json || given.limit.is_some() {
-        return Err("--json and --limit: exec knows neither; it always speaks JSON".into());
+/// Whether the line begins with all words of the shape.
+fn begins(words: &[String], shape: &Shape) -> bool {
+    shape.meets(words) && shape.words.split(' ').count() <= words.len()
+}
+
+/// The refusal of words that are no command, with those that they could become.
+fn no_such(words: &[String]) -> Wrong {
+    let given = words.first().map_or("", String::as_str);
+    let near: Vec<&str> =
+        shapes().map(|shape| shape.words).filter(|known| known.split(' ').next() == Some(given)).collect();
+    match near.as_slice() {
+        [] => format!("{given}: no such command; `mlp --help` shows all").into(),
+        near => format!("{}: no such command; there is {}", words.join(" "), near.join(", ")).into(),
     }
-    let engine = given.engine();
-    if engine != "memory" && given.data.is_none() {
+}
+
+fn exec(mut line: Line) -> Result<ExecOptions, Wrong> {
+    let data = line.path("data")?;
+    let engine = line.text("engine")?.unwrap_or_else(|| "sled".to_owned());
+    if engine != "memory" && data.is_none() {
         return Err("exec: --data DIR is required".into());
     }
-    let durability = match given.durability.as_deref() {
+    let durability = match line.text("durability")?.as_deref() {
         None | Some("power-loss") => Durability::PowerLoss,
         Some("buffered") => Durability::Buffered,
         Some(other) => return Err(format!("--durability {other}: power-loss or buffered").into()),
     };
-    let manual_now_ms = match (given.clock.as_deref(), given.now) {
-        (None | Some("system"), None) => None,
-        (Some("manual"), Some(now)) if now > NOW_MS_MAX => return Err(format!("--now: 0..={NOW_MS_MAX}").into()),
-        (Some("manual"), now) => Some(now.unwrap_or(0)),
-        (None | Some("system"), Some(_)) => return Err("--now: only with --clock manual".into()),
-        (Some(other), _) => return Err(format!("--clock {other}: system or manual").into()),
+    let manual_now_ms = match line.text("clock")?.as_deref() {
+        None | Some("system") => None,
+        Some("manual") => Some(line.number("now", 0..=NOW_MS_MAX)?.unwrap_or(0)),
+        Some(other) => return Err(format!("--clock {other}: system or manual").into()),
     };
-    let parallel = bounded("--parallel", given.parallel, 1, 1024)?;
-    Ok(ExecOptions { data: given.data.clone(), engine, durability, parallel, manual_now_ms, seed: given.seed })
-}
-
-fn snapshot(given: &Given, command: &str, path: PathBuf) -> Result<Command, lexopt::Error> {
-    refuse_options_of_exec(given)?;
-    let Given { since, replace, .. } = given;
-    let data = || given.data.clone().ok_or("--data DIR is required: which store?");
-    let task = match command {
-        "snapshot export" => Task::Export { data: data()?, file: path, since: since.clone() },
-        "snapshot import" => Task::Import { data: data()?, file: path, replace: *replace },
-        "snapshot inspect" | "snapshot verify" => Task::Verify { file: path },
-        "replica follow" => Task::Follow { data: data()?, folder: path },
-        other => return Err(format!("{other}: no such command").into()),
-    };
-    if since.is_some() && command != "snapshot export" || *replace && command != "snapshot import" {
-        return Err("--since is an option of snapshot export, --replace of snapshot import".into());
+    if line.text("now")?.is_some() && manual_now_ms.is_none() {
+        return Err("--now: only with --clock manual".into());
     }
-    if given.limit.is_some() {
-        return Err("--limit is an option of list".into());
-    }
-    Ok(Command::Snapshot(SnapshotOptions { task, engine: given.engine(), json: given.json }))
-}
-
-fn refuse_options_of_exec(given: &Given) -> Result<(), lexopt::Error> {
-    let Given { durability, parallel, clock, now, seed, .. } = given;
-    if durability.is_some() || clock.is_some() || parallel.or(*now).or(*seed).is_some() {
-        return Err("--durability, --parallel, --clock, --now and --seed are options of exec".into());
-    }
-    Ok(())
-}
-
-fn people(given: &Given, question: Question) -> Result<Command, lexopt::Error> {
-    refuse_options_of_exec(given)?;
-    if given.limit.is_some() && !matches!(question, Question::List { .. }) {
-        return Err("--limit is an option of list".into());
-    }
-    let data = given.data.clone().ok_or("--data DIR is required: which store?")?;
-    Ok(Command::People(PeopleOptions { question, engine: given.engine(), data, json: given.json }))
-}
-
-fn bounded(name: &str, given: Option<u64>, default: usize, max: usize) -> Result<usize, lexopt::Error> {
-    match given.map(usize::try_from) {
-        None => Ok(default),
-        Some(Ok(number)) if (1..=max).contains(&number) => Ok(number),
-        Some(_) => Err(format!("{name}: 1..={max}").into()),
-    }
+    let parallel = line.number("parallel", 1..=1024)?.map_or(1, |number| number as usize);
+    let seed = line.number("seed", 0..=u64::MAX)?;
+    line.finish()?;
+    Ok(ExecOptions { data, engine, durability, parallel, manual_now_ms, seed })
 }
 
 #[cfg(test)]
@@ -251,25 +175,46 @@ mod tests {
     #[test]
     fn a_wrong_line_is_refused_and_never_guessed_at() {
         for (line, message) in [
-            ("", "which command?"),
+            ("", "which command? `mlp --help` shows all"),
+            ("frobnicate", "frobnicate: no such command; `mlp --help` shows all"),
             ("exec", "exec: --data DIR is required"),
-            ("exec --data d extra", "extra: one word too many"),
-            ("exec --data d --parallel 0", "--parallel: 1..=1024"),
+            ("exec --data d extra", "extra: one word too many for `mlp exec`"),
+            ("exec --data d --parallel 0", "--parallel: 1..=1024, got \"0\""),
             ("exec --data d --now 5", "--now: only with --clock manual"),
-            ("exec --data d --clock manual --now 18446744073709551615", "--now: 0..=4611686018427387904"),
-            ("exec --data d --json", "--json and --limit: exec knows neither; it always speaks JSON"),
-            ("get --data d ns", "get: which NAMESPACE and KEY?"),
-            ("stats", "--data DIR is required: which store?"),
-            ("snapshot export f", "--data DIR is required: which store?"),
             (
-                "snapshot import --data d f --since 0",
-                "--since is an option of snapshot export, --replace of snapshot import",
+                "exec --data d --clock manual --now 18446744073709551615",
+                "--now: 0..=4611686018427387904, got \"18446744073709551615\"",
             ),
-            ("snapshot turn f", "snapshot turn: no such command"),
-            ("verify --data d --replace", "--since and --replace are options of snapshot export and import"),
-            ("stats --data d --seed 1", "--durability, --parallel, --clock, --now and --seed are options of exec"),
+            ("exec --data d --json", "--json: no option of `mlp exec`"),
+            ("exec --data d --seed 1 --seed 2", "--seed: given twice"),
+            ("exec --data d --sead 1", "--sead: no command has such an option"),
+            ("kv get --data d ns", "kv get: which KEY?"),
+            ("stats", "stats: --data DIR is required: which store?"),
+            ("snapshot export f", "snapshot export: --data DIR is required: which store?"),
+            ("snapshot import --data d f --since 0", "--since: no option of `mlp snapshot import`"),
+            ("stats --data d --seed 1", "--seed: no option of `mlp stats`"),
+            ("help frobnicate", "frobnicate: no such command; `mlp --help` shows all"),
         ] {
-            assert_eq!(parsed(line).unwrap_err(), message, "{line}");
+            assert_eq!(parsed(line).err().as_deref(), Some(message), "{line}");
+        }
+        let refused = parsed("jobs --data d").err().expect("no command");
+        assert!(refused.starts_with("jobs: no such command; there is jobs list, "), "{refused}");
+    }
+
+    #[test]
+    fn an_option_takes_a_value_everywhere_or_nowhere_and_no_two_commands_share_their_words() {
+        let flags: Vec<&Flag> = shapes().flat_map(Shape::flags).collect();
+        for flag in &flags {
+            let twins = flags.iter().filter(|other| other.name == flag.name);
+            assert!(twins.into_iter().all(|twin| twin.value.is_some() == flag.value.is_some()), "--{}", flag.name);
+        }
+        for shape in shapes() {
+            assert_eq!(shapes().filter(|other| other.words == shape.words).count(), 1, "{}", shape.words);
+            let mut names: Vec<&str> = shape.flags().map(|flag| flag.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "an option twice in {}", shape.words);
         }
     }
 }

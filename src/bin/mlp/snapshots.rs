@@ -7,14 +7,65 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ml_persistence::snapshot::Progress;
-use ml_persistence::{Cursor, MlPersistence, Result, SnapshotInfo};
+use ml_persistence::{Cursor, MlPersistence, SnapshotInfo};
 
+use crate::engine_kind;
+use crate::line::{Flag, Line, Shape, Wrong};
+use crate::out::Out;
 use crate::table::table;
-use crate::{engine_kind, say};
 
 /// Bytes between two updates of the line on a terminal.
 const SHOW_BYTES: u64 = 1 << 20;
 const BAR_CHARS: u64 = 30;
+
+const DATA: Flag = Flag::of("data", "DIR", "the store's folder; it is created if need be");
+const ENGINE: Flag = Flag::of("engine", "sled|memory", "the one that the folder was made with, default sled");
+const JSON: Flag = Flag::bare("json", "one JSON object instead of a table");
+
+/// The commands.
+pub const SHAPES: &[Shape] = &[
+    Shape {
+        words: "snapshot export",
+        operands: "FILE",
+        about: "the whole store as one file, or what changed since an earlier export",
+        flags: &[&[DATA, ENGINE, JSON, Flag::of("since", "CURSOR", "only what changed after this cursor")]],
+    },
+    Shape {
+        words: "snapshot import",
+        operands: "FILE",
+        about: "a file into an empty store, or a delta into one that was imported",
+        flags: &[&[DATA, ENGINE, JSON, Flag::bare("replace", "in the place of whatever the store holds")]],
+    },
+    Shape {
+        words: "snapshot inspect",
+        operands: "FILE",
+        about: "what a file holds; reads and checks all of it, opens no store",
+        flags: &[&[JSON]],
+    },
+    Shape { words: "snapshot verify", operands: "FILE", about: "the same", flags: &[&[JSON]] },
+    Shape {
+        words: "replica follow",
+        operands: "FOLDER",
+        about: "apply what leads on among the folder's *.mlsnap files",
+        flags: &[&[DATA, ENGINE, JSON]],
+    },
+];
+
+/// Reads what stands behind a command's words.
+pub fn read(words: &str, mut line: Line) -> Result<SnapshotOptions, Wrong> {
+    let path = PathBuf::from(line.operand("FILE or FOLDER")?);
+    let json = line.flag("json")?;
+    let (data, engine) = (line.path("data")?, line.text("engine")?.unwrap_or_else(|| "sled".to_owned()));
+    let data = || data.clone().ok_or_else(|| format!("{words}: --data DIR is required: which store?"));
+    let task = match words {
+        "snapshot export" => Task::Export { data: data()?, file: path, since: line.text("since")? },
+        "snapshot import" => Task::Import { data: data()?, file: path, replace: line.flag("replace")? },
+        "replica follow" => Task::Follow { data: data()?, folder: path },
+        _ => Task::Verify { file: path },
+    };
+    line.finish()?;
+    Ok(SnapshotOptions { task, engine, json })
+}
 
 /// What to do with which file.
 #[derive(Debug)]
@@ -49,16 +100,17 @@ pub struct SnapshotOptions {
 
 /// Does one task.
 pub fn run(options: &SnapshotOptions) -> ExitCode {
-    match work(options) {
-        Ok(answer) => say(&answer),
+    let mut out = Out::new(options.json);
+    match work(options).and_then(|answer| out.say(answer)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mlp: {error}");
+            out.refuse(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn work(options: &SnapshotOptions) -> Result<String> {
+fn work(options: &SnapshotOptions) -> ml_persistence::Result<String> {
     let open = |folder: &Path| MlPersistence::builder(folder).engine(engine_kind(&options.engine)?).open();
     let mut bar = Bar::new();
     let info = match &options.task {
@@ -84,7 +136,7 @@ fn work(options: &SnapshotOptions) -> Result<String> {
     Ok(if options.json { to_json(&info).to_string() } else { shown(&info) })
 }
 
-fn follow(data: &Path, folder: &Path, options: &SnapshotOptions) -> Result<String> {
+fn follow(data: &Path, folder: &Path, options: &SnapshotOptions) -> ml_persistence::Result<String> {
     let replica = MlPersistence::builder(data).engine(engine_kind(&options.engine)?).open_replica()?;
     let taken = replica.follow(folder)?;
     let cursor = replica.status()?.cursor.map(|cursor| cursor.to_string());

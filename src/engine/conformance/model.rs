@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -29,6 +29,9 @@ enum Sabotage {
     GuardMissing,
     ClosedStillReads,
     OrderOfSignedBytes,
+    BufferedUntold,
+    ToldOutOfOrder,
+    ToldWithoutRemovals,
 }
 
 type Place = (Tree, Vec<u8>);
@@ -40,11 +43,14 @@ struct State {
     sequence: u64,
     commits: u64,
     closed: bool,
+    /// A commit that was not told when it should have been.
+    kept_back: Option<(u64, BTreeMap<Place, Option<Value>>)>,
 }
 
 #[derive(Debug)]
 struct ModelEngine {
     state: Mutex<State>,
+    observers: Observers,
     sabotage: Sabotage,
 }
 
@@ -65,7 +71,7 @@ impl Drop for InBody {
 
 impl ModelEngine {
     fn make(sabotage: Sabotage) -> Arc<dyn Engine> {
-        Arc::new(ModelEngine { state: Mutex::default(), sabotage })
+        Arc::new(ModelEngine { state: Mutex::default(), observers: Observers::default(), sabotage })
     }
 
     fn is(&self, sabotage: Sabotage) -> bool {
@@ -80,6 +86,16 @@ impl ModelEngine {
             return Err(Error::closed("closed"));
         }
         Ok(())
+    }
+
+    fn tell(&self, sequence: u64, writes: &BTreeMap<Place, Option<Value>>) {
+        self.observers.tell(cursor(sequence), |tree, range, hit| {
+            for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
+                if value.is_some() || !self.is(Sabotage::ToldWithoutRemovals) {
+                    hit(key, value.is_some());
+                }
+            }
+        });
     }
 
     fn view(&self) -> View {
@@ -251,6 +267,7 @@ impl Engine for ModelEngine {
         if stays && !txn.writes.is_empty() {
             state.commits += 1;
             state.sequence += u64::from(!self.is(Sabotage::CursorStandsStill));
+            let told = txn.writes.clone();
             state.lagging.extend(txn.writes);
             if !(self.is(Sabotage::BufferedLags) && options.durability == Durability::Buffered) {
                 for (place, value) in std::mem::take(&mut state.lagging) {
@@ -258,6 +275,15 @@ impl Engine for ModelEngine {
                         Some(value) => state.entries.insert(place, value),
                         None => state.entries.remove(&place),
                     };
+                }
+            }
+            let untold = self.is(Sabotage::BufferedUntold) && options.durability == Durability::Buffered;
+            if self.is(Sabotage::ToldOutOfOrder) && state.kept_back.is_none() {
+                state.kept_back = Some((state.sequence, told));
+            } else if !untold {
+                self.tell(state.sequence, &told);
+                if let Some((sequence, told)) = state.kept_back.take() {
+                    self.tell(sequence, &told);
                 }
             }
         }
@@ -289,6 +315,10 @@ impl Engine for ModelEngine {
 
     fn changes(&self, _after: &Cursor, _limit: usize) -> Result<Changes> {
         Err(Error::unsupported("this engine keeps no feed"))
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.observers.add(observer);
     }
 
     fn cursor(&self) -> Cursor {
@@ -355,6 +385,9 @@ fn an_engine_that_breaks_a_promise_is_caught_and_by_the_check_that_names_it() {
         (Sabotage::CursorStandsStill, "the_cursor_grows_with_commits_and_sync_covers_them"),
         (Sabotage::GuardMissing, "calling_the_engine_inside_a_body_is_invalid"),
         (Sabotage::ClosedStillReads, "a_closed_engine_answers_closed_and_closes_twice"),
+        (Sabotage::BufferedUntold, "an_observer_hears_what_it_watches_before_the_commit_is_answered"),
+        (Sabotage::ToldWithoutRemovals, "an_observer_hears_what_it_watches_before_the_commit_is_answered"),
+        (Sabotage::ToldOutOfOrder, "what_an_observer_hears_of_is_visible_and_comes_in_commit_order"),
         (Sabotage::OrderOfSignedBytes, "scans_find_what_a_model_finds_wherever_the_entries_lie"),
     ];
     for (sabotage, name) in twins {

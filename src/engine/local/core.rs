@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::applier::ApplierSignal;
+use super::batch::PerTree;
 use super::disk::LockGuard;
 use super::feed::Feed;
 use super::journal::{Journal, Spares};
@@ -18,7 +19,8 @@ use super::segment::Identity;
 use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread};
 use crate::clock::Ids;
 use crate::config::Config;
-use crate::engine::{Cursor, Epoch, KvStore, Position};
+use crate::engine::{Cursor, Epoch, KvStore, Observers, Position};
+pub(super) use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Enough for a batch of the largest size and a sync of minutes.
@@ -61,6 +63,7 @@ pub(super) struct Core {
     pub(super) counts: Counts,
     pub(super) feed: Feed,
     pub(super) origin: Origin,
+    pub(super) observers: Observers,
 
     /// A bug planted by a test that proves that the tests would notice.
     #[cfg(test)]
@@ -178,6 +181,7 @@ impl Core {
             counts: Counts::default(),
             feed: Feed::default(),
             origin: Origin::new(parts.origin),
+            observers: Observers::default(),
             #[cfg(test)]
             sabotage: Mutex::new(None),
             writable: parts.journal.is_some(),
@@ -225,6 +229,22 @@ impl Core {
         self.applier.wake();
         self.applier.look_again();
         self.admission.wake_all();
+    }
+
+    /// Tells the observers of writes that have just become visible. A panic in one of them closes the engine.
+    pub(super) fn tell<T>(&self, sequence: u64, writes: &PerTree<T>, state: impl Fn(&T) -> Option<bool>) {
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            self.observers.tell(self.cursor_at(sequence), |tree, range, hit| {
+                for (key, write) in writes.tree(tree).range::<[u8], _>(range.bounds()) {
+                    if let Some(present) = state(write) {
+                        hit(key, present);
+                    }
+                }
+            });
+        }));
+        if let Err(panic) = told {
+            self.close_with(Error::internal(format!("an observer panicked: {}", panic_text(&*panic))));
+        }
     }
 
     /// Marks the engine closed by its caller.
@@ -297,13 +317,4 @@ impl Core {
 
 fn read_only() -> Error {
     Error::unsupported("the folder was opened for reading only; open it for writing to change it")
-}
-
-/// The message of a caught panic.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

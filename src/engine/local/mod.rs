@@ -49,6 +49,8 @@
 //! | 24. The feed serves durable sequences only | `feed` | feed: `the_change_feed_tells_every_durable_write…` |
 //! | 25. `File::sync_data`, zeros ahead, no alignment tricks; whether folders sync is asked, not assumed | `disk`, `journal` | conformance: `disk`, on the real one |
 //!
+//! Observers are told between publishing and answering (`pipeline`), in commit order and on the publishing thread.
+//!
 //! Deviations, with their reasons. *Rule 14*: bodies read the store under the body mutex, since serializing them is
 //! what the mutex is for; nothing that must go on when a store hangs takes it. *Rule 11* goes further here: the
 //! checkpoint that recovery believes is the one that synced frames carry, not the store's own mark, which may stand in
@@ -88,12 +90,12 @@ mod txn;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::config::{Config, Durability};
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, KeyRange, Page,
-    Position, Reader, Tree, Txn, TxnOptions, Value,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, KeyRange, Observer,
+    Page, Position, Reader, Tree, Txn, TxnOptions, Value,
 };
 use crate::error::{Error, Result};
 
@@ -222,6 +224,10 @@ impl Engine for LocalEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.core.changes(after, limit)
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.core.observers.add(observer);
     }
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {

@@ -267,6 +267,7 @@ impl Core {
     fn publish_own(&self, pipeline: &mut Pipeline, version: u64, own: &OwnWrites) {
         let writes = own.writes.iter().map(|(tree, key, write)| (tree, key, &write.value, version));
         self.memtables.publish(writes, (version, pipeline.open.sequence), 0);
+        self.tell(pipeline.open.sequence, &own.writes, |write| Some(write.value.is_some()));
         pipeline.open.published = version;
     }
 
@@ -403,6 +404,11 @@ impl Core {
             .filter(|(_, _, write)| write.version > batch.published)
             .map(|(tree, key, write)| (tree, key, &write.value, write.version));
         self.memtables.publish(unpublished, (batch.last_version, batch.sequence), batch.payload_bytes as u64);
+        // Nothing else is published meanwhile: a batch with something left to publish holds later commits back.
+        if batch.published < batch.last_version {
+            let state = |write: &BatchWrite| (write.version > batch.published).then_some(write.value.is_some());
+            self.tell(batch.sequence, &batch.writes, state);
+        }
 
         let mut pipeline = self.pipeline.lock();
         pipeline.sealed = None;

@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::current::Current;
 use super::disk::Disk;
@@ -21,8 +21,8 @@ use super::sync::{Mutex, RwLock};
 use super::{LocalEngine, OpenReport};
 use crate::config::Config;
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange, Page,
-    Position, Reader, Tree, Txn, TxnOptions, Value,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
+    Observer, Page, Position, Reader, Tree, Txn, TxnOptions, Value,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -36,6 +36,7 @@ pub struct Place {
     /// Shared by commits that are under way: none is acknowledged by a state that has been replaced.
     committing: RwLock<()>,
     replacing: Mutex<()>,
+    observers: Mutex<Vec<Weak<dyn Observer>>>,
 }
 
 /// A generation that only `CURRENT` is missing to.
@@ -65,6 +66,7 @@ impl Place {
             live: RwLock::new(Arc::new(engine)),
             committing: RwLock::default(),
             replacing: Mutex::default(),
+            observers: Mutex::default(),
         };
         Ok((place, report))
     }
@@ -177,6 +179,13 @@ impl Engine for Place {
         self.on(|engine| engine.changes(after, limit))
     }
 
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        let mut observers = self.observers.lock();
+        observers.retain(|known| known.strong_count() > 0);
+        observers.push(Weak::clone(&observer));
+        self.live().observe(observer);
+    }
+
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
         self.on(Engine::hold_changes)
     }
@@ -195,7 +204,7 @@ impl Engine for Place {
         Self::check_empty(&old, only_if_empty)?;
         let filled = self.fill(&old, fill)?;
         // Commits under way end first; from here on new calls wait.
-        let _no_commits = self.committing.write();
+        let no_commits = self.committing.write();
         let mut live = self.live.write();
         let switched =
             Self::check_empty(&old, only_if_empty).and_then(|()| filled.current.write(&*self.disk, &self.folder));
@@ -210,7 +219,13 @@ impl Engine for Place {
         old.close().map_err(in_place)?;
         let opened = LocalEngine::open(Arc::clone(&self.disk), &self.folder, &*self.opener, &self.config);
         let (engine, _) = opened.map_err(in_place)?;
+        let observers = self.observers.lock().clone();
+        observers.iter().for_each(|observer| engine.observe(Weak::clone(observer)));
         *live = Arc::new(engine);
+        drop(live);
+        drop(no_commits);
+        // What is told of commits from now on and this may come in any order: who forgets all has lost nothing but time.
+        observers.iter().filter_map(Weak::upgrade).for_each(|observer| observer.replaced());
         Ok(())
     }
 

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::engine::local::disk::{Disk, DiskFile, LockGuard};
 use crate::engine::{
     Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
-    KvStore, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
+    KvStore, Observer, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::Result;
 
@@ -190,6 +190,10 @@ impl Engine for CountEngine {
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.counts.lock().changes += 1;
         self.inner.changes(after, limit)
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.inner.observe(observer);
     }
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {

@@ -2,13 +2,13 @@
 //!
 //! A plan names a kind of call, which one of them counted from now, and what goes wrong. The rest passes through.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use crate::engine::{
     Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
-    KvStore, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
+    KvStore, Observer, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::{Error, Result};
 
@@ -217,6 +217,10 @@ impl Engine for FaultEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.plans.run(EngineCall::Changes, || self.inner.changes(after, limit))
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.inner.observe(observer);
     }
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {

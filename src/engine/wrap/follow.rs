@@ -1,10 +1,10 @@
 //! An engine that takes no writes of its own: it only follows another store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange, Page,
-    Position, Reader, Tree, Txn, TxnOptions, Value,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
+    Observer, Page, Position, Reader, Tree, Txn, TxnOptions, Value,
 };
 use crate::error::{Error, Result};
 
@@ -58,6 +58,10 @@ impl Engine for FollowEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.inner.changes(after, limit)
+    }
+
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        self.inner.observe(observer);
     }
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {

@@ -69,7 +69,7 @@ fn a_staged_value_is_nowhere_until_its_commit_and_everywhere_behind_it() {
         store.transact(PowerLoss, |txn| txn.put_staged(&staged)).unwrap();
         assert!(engine.last_writes().len() <= 2, "the commit itself is small");
         assert!(store.read(|view| view.get_part::<Bytes>(TAG, b"k")).unwrap() == Some(value.clone()));
-        assert_eq!(store.sweep_staged().unwrap(), 0, "what was put is not staged any more");
+        assert_eq!(store.sweep_staged().unwrap().removed, 0, "what was put is not staged any more");
         assert_ne!(digest_of(), empty);
         // Giving up what a commit has taken over takes nothing from it.
         store.discard_staged(staged).unwrap();
@@ -87,7 +87,7 @@ fn staged_values_that_were_never_put_are_swept_and_then_refused() {
     assert_eq!(store.read(|view| view.staged_values()).unwrap(), 2);
     store.discard_staged(given_up).unwrap();
     assert_eq!(engine.entries(Tree::Blob).len(), 4);
-    assert_eq!(store.sweep_staged().unwrap(), 1);
+    assert_eq!(store.sweep_staged().unwrap().removed, 1);
     assert_eq!((engine.entries(Tree::Blob), engine.entries(Tree::Meta)), (vec![], vec![]));
     assert_eq!(kind_of(store.transact(Buffered, |txn| txn.put_staged(&lost))), ErrorKind::Internal);
 }

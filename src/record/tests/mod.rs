@@ -3,6 +3,7 @@
 mod damage;
 mod large;
 mod pages;
+mod repair;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -135,6 +136,7 @@ fn verify(store: &RecordStore) -> Report {
     let verified = store.read(|view| {
         let mut report = Report::default();
         scrub::verify::<Tag>(view, &mut report)?;
+        quarantine::verify(view, &mut report)?;
         scrub::verify_pieces(view, &mut report)?;
         Ok(report)
     });

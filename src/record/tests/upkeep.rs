@@ -182,14 +182,38 @@ fn an_old_record_that_this_transaction_did_not_read_is_refused() {
 #[test]
 fn a_write_that_fails_half_way_fails_the_commit_even_if_the_body_swallows_it() {
     let (engine, store) = store();
-    // The record's key fits, its index entry does not.
-    let long = Tag { kind: Some("k".repeat(600)), ..tag(&"n".repeat(600)) };
+    // The record's key fits, that of its lease does not, which only its removal names.
+    let long = tag(&"n".repeat(1_020));
+    insert(&store, &long).unwrap();
+    let before = engine.entries(Tree::Records);
     let outcome = store.transact(PowerLoss, |txn| {
-        assert_eq!(kind_of(txn.insert(long.clone())), ErrorKind::Invalid);
+        let old = txn.get::<Tag>(&long.key())?.expect("it was inserted");
+        assert_eq!(kind_of(txn.delete(&old)), ErrorKind::Invalid);
         Ok(())
     });
     assert_eq!(kind_of(outcome), ErrorKind::Invalid);
-    assert_eq!(engine.entries(Tree::Records), []);
+    assert_eq!(engine.entries(Tree::Records), before);
+}
+
+#[test]
+fn values_that_leave_no_room_in_an_index_or_a_counter_are_refused_alone_and_by_name() {
+    let (_, store) = store();
+    let refused = |tag: Tag| {
+        let outcome = store.transact(PowerLoss, |txn| {
+            let error = txn.insert(tag.clone()).unwrap_err();
+            txn.insert(self::tag("beside"))?;
+            Ok(error)
+        });
+        change(&store, "beside", |_| {}).unwrap();
+        store.transact(PowerLoss, |txn| txn.get::<Tag>(b"beside")?.map_or(Ok(()), |old| txn.delete(&old))).unwrap();
+        outcome.unwrap()
+    };
+    let error = refused(Tag { kind: Some("k".repeat(600)), ..tag(&"n".repeat(600)) });
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("index tags by kind"), "{error}");
+    let error = refused(Tag { slug: Some("s".repeat(1_100)), ..tag("a") });
+    assert!(error.to_string().contains("index tags by slug"), "{error}");
+    assert_eq!(verify(&store).records, 0);
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod artifacts;
 mod damage;
 mod listing;
 mod models;
+mod moves;
 mod pointers;
+mod uses;
 mod versions;
 
 use std::sync::Arc;

@@ -1,14 +1,19 @@
 //! `model.*`: models of the registry.
 
-use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, PageRequest, Property, RegistryTxn};
-use ml_persistence::{Error, Result};
+use ml_persistence::Result;
+use ml_persistence::registry::{Change, Model, ModelUpdate, NewModel, Property, Registry, RegistryTxn, SearchRequest};
 
 use super::session::{Answer, Request, json};
 use crate::fields::Fields;
 
 /// Runs one verb of the registry in a transaction of its own.
-pub fn commit<T>(request: &Request<'_>, mut verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
-    request.session.db.transact_with(request.durability, |txn| verb(&mut txn.registry()))
+pub fn commit<T>(request: &Request<'_>, verb: impl FnMut(&mut RegistryTxn<'_, '_>) -> Result<T>) -> Result<T> {
+    registry(request).transact(verb)
+}
+
+/// The registry, whose writes have the durability that the request asks for.
+pub fn registry(request: &Request<'_>) -> Registry {
+    request.session.db.registry().with_durability(request.durability)
 }
 
 /// Who asks, and the revision that must still stand.
@@ -87,29 +92,39 @@ pub fn update(request: &Request<'_>) -> Answer {
     model(commit(request, |registry| registry.update_model(&name, &update)))
 }
 
+pub fn rename(request: &Request<'_>) -> Answer {
+    let fields = request.fields;
+    let (name, new_name, change) = (fields.text("name")?, fields.text("new_name")?, change(fields)?);
+    model(registry(request).rename_model(&name, &new_name, &change))
+}
+
+pub fn delete(request: &Request<'_>) -> Answer {
+    let (name, change) = (request.fields.text("name")?, change(request.fields)?);
+    let versions = registry(request).delete_model(&name, &change)?;
+    Ok(format!("{{\"versions\":{versions}}}"))
+}
+
 pub fn summary(request: &Request<'_>) -> Answer {
     json(&request.session.db.registry().summary()?)
 }
 
 pub fn list(request: &Request<'_>) -> Answer {
-    json(&request.session.db.registry().list_models(&page(request.fields)?)?)
+    json(&request.session.db.registry().search_models(&search(request.fields)?)?)
 }
 
-/// Which page of a listing; searching and sorting are a later build's.
-pub fn page(fields: &Fields<'_>) -> Result<PageRequest> {
-    for name in ["filter", "order_by"] {
-        if fields.raw(name).is_some_and(|raw| raw.get() != "null") {
-            return Err(Error::unsupported(format!("{name}: not in this build yet")));
-        }
+/// What to search for, and which page of it.
+pub fn search(fields: &Fields<'_>) -> Result<SearchRequest> {
+    let mut search = SearchRequest::new().page_size(super::page_limit(fields, "page_size")?);
+    if let Some(filter) = fields.text_opt("filter")? {
+        search = search.filter(filter);
     }
-    if fields.flag_opt("explain")? == Some(true) {
-        return Err(Error::unsupported("explain: not in this build yet"));
+    for term in fields.texts_opt("order_by")?.unwrap_or_default() {
+        search = search.order_by(term);
     }
-    let page = PageRequest::new().size(super::page_limit(fields, "page_size")?);
-    Ok(match fields.text_opt("page_token")? {
-        Some(token) => page.token(token),
-        None => page,
-    })
+    if let Some(token) = fields.text_opt("page_token")? {
+        search = search.page_token(token);
+    }
+    Ok(search.explain(fields.flag_opt("explain")?.unwrap_or(false)))
 }
 
 /// The model that an operation answers.

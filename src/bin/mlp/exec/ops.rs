@@ -76,6 +76,8 @@ const OPS: &[Op] = &[
     op("model.summary", &[], models::summary),
     op("model.list", PAGE, models::list),
     op("model.update", MODEL_UPDATE, models::update),
+    op("model.rename", &["name", "new_name", "expected_revision", "by"], models::rename),
+    op("model.delete", &["name", "expected_revision", "by"], models::delete),
     op("version.register", VERSION, versions::register),
     op("version.get", &["model", "version", "alias"], versions::get),
     op("version.list", PAGE_OF_MODEL, versions::list),
@@ -86,6 +88,9 @@ const OPS: &[Op] = &[
     op("version.unarchive", VERSION_CHANGE, versions::unarchive),
     op("version.delete", VERSION_CHANGE, versions::delete),
     op("version.artifact", &["model", "version"], versions::artifact),
+    op("version.touch", &["model", "version"], versions::touch),
+    op("version.least_recently_used", &["limit"], versions::least_recently_used),
+    op("version.evict", &["model", "version", "idle_since"], versions::evict),
     op("alias.set", &["model", "alias", "version", "expected_revision", "by"], aliases::set),
     op("alias.delete", &["model", "alias", "expected_revision", "by"], aliases::delete),
     op("alias.history", &["model", "alias", "at"], aliases::history),
@@ -116,23 +121,17 @@ const OPS: &[Op] = &[
     op("store.changes", &["after", "limit"], snapshot::changes),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
+    op("store.repair", &[], store::repair),
     op("store.sync", &[], store::sync),
     op("store.cursor", &[], store::cursor),
     op("store.stats", &[], store::stats),
     op("clock.advance", &["ms"], clock::advance),
 ];
 
-/// What the surface names and a later build brings.
-const LATER: &[&str] =
-    &["model.rename", "model.delete", "version.touch", "version.least_recently_used", "version.evict", "store.repair"];
-
 /// The operation `name`.
 pub fn find(name: &str) -> Result<&'static Op> {
     if let Some(op) = OPS.iter().find(|op| op.name == name) {
         return Ok(op);
-    }
-    if LATER.contains(&name) {
-        return Err(Error::unsupported(format!("{name}: not in this build yet")));
     }
     Err(Error::invalid(format!("op: there is no operation {name:?}")))
 }
@@ -142,8 +141,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_operation_stands_twice_or_both_here_and_later() {
-        let mut names: Vec<&str> = OPS.iter().map(|op| op.name).chain(LATER.iter().copied()).collect();
+    fn no_operation_stands_twice() {
+        let mut names: Vec<&str> = OPS.iter().map(|op| op.name).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

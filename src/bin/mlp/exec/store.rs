@@ -10,6 +10,10 @@ pub fn verify(request: &Request<'_>) -> Answer {
     json(&request.session.db.verify()?)
 }
 
+pub fn repair(request: &Request<'_>) -> Answer {
+    json(&request.session.db.repair()?)
+}
+
 pub fn sync(request: &Request<'_>) -> Answer {
     json(&request.session.db.sync()?.to_string())
 }

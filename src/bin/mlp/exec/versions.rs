@@ -3,7 +3,8 @@
 use ml_persistence::Result;
 use ml_persistence::registry::{ArtifactContent, NewVersion, Version, VersionRef, VersionUpdate};
 
-use super::models::{change, commit, model, page, properties, revision};
+use super::models::{change, commit, model, properties, revision, search};
+use super::page_limit;
 use super::session::{Answer, Request, json, null};
 use crate::fields::Fields;
 
@@ -81,12 +82,12 @@ pub fn get(request: &Request<'_>) -> Answer {
 }
 
 pub fn list(request: &Request<'_>) -> Answer {
-    let (fields, registry) = (request.fields, request.session.db.registry());
-    let page = page(fields)?;
-    match fields.text_opt("model")? {
-        Some(model) => json(&registry.list_versions(&model, &page)?),
-        None => json(&registry.list_all_versions(&page)?),
+    let fields = request.fields;
+    let mut search = search(fields)?;
+    if let Some(model) = fields.text_opt("model")? {
+        search = search.in_model(model);
     }
+    json(&request.session.db.registry().search_versions(&search)?)
 }
 
 pub fn update(request: &Request<'_>) -> Answer {
@@ -153,4 +154,23 @@ pub fn delete(request: &Request<'_>) -> Answer {
 pub fn artifact(request: &Request<'_>) -> Answer {
     let fields = request.fields;
     json(&request.session.db.registry().artifact(&fields.text("model")?, number(fields)?)?)
+}
+
+pub fn touch(request: &Request<'_>) -> Answer {
+    let fields = request.fields;
+    let (name, number) = (fields.text("model")?, number(fields)?);
+    commit(request, |registry| registry.touch(&name, number))?;
+    null()
+}
+
+pub fn least_recently_used(request: &Request<'_>) -> Answer {
+    let limit = page_limit(request.fields, "limit")?;
+    json(&request.session.db.registry().least_recently_used(limit)?)
+}
+
+pub fn evict(request: &Request<'_>) -> Answer {
+    let fields = request.fields;
+    let (name, number, since) = (fields.text("model")?, number(fields)?, fields.integer("idle_since", 0..=u64::MAX)?);
+    let evicted = commit(request, |registry| registry.evict_if_idle_since(&name, number, since))?;
+    Ok(format!("{{\"evicted\":{evicted}}}"))
 }
