@@ -297,7 +297,7 @@ fn a_replica_follows_by_deltas_and_stands_where_its_source_stood_after_each() {
     for round in 0..6 {
         let info = source.step();
         assert_eq!(info.kind, SnapshotKind::Delta);
-        assert_eq!(follower.status().unwrap().lag(&source.db.cursor()).unwrap() > 0, true);
+        assert!(follower.status().unwrap().lag(&source.db.cursor()).unwrap() > 0);
         follower.apply(source.delta(source.exported)).unwrap();
         assert_eq!(follower.status().unwrap().cursor, Some(info.cursor));
         assert_eq!(follower.cursor(), info.cursor);
@@ -503,4 +503,25 @@ fn a_state_is_restored_to_any_cursor_or_moment_since_a_snapshot() {
     assert_eq!(kind(restore(RestorePoint::Cursor(foreign.cursor()))), ErrorKind::Invalid);
     assert_eq!(kind(db.restore_into(MlPersistence::in_memory(), &full, RestorePoint::AtMs(0))), ErrorKind::Invalid);
     assert!(!files.path("r99.restore.mlsnap").exists());
+}
+
+#[test]
+fn what_a_queue_knew_of_the_old_state_is_forgotten_when_it_is_replaced() {
+    let files = Files::new();
+    let source = memory();
+    source.jobs().enqueue_batch(&(0..3).map(|_| NewJob::new("train", "fit")).collect::<Vec<_>>()).unwrap();
+    source.export_snapshot(files.path("s"), None).unwrap();
+    let target = sled(&files.path("target"));
+    // It has looked to the end of one line, and knows jobs of another.
+    assert!(target.jobs().claim(&["train"], 1).unwrap().is_empty());
+    target.jobs().enqueue_batch(&(0..3).map(|_| NewJob::new("other", "fit")).collect::<Vec<_>>()).unwrap();
+    assert_eq!(target.jobs().claim(&["other"], 1).unwrap().len(), 1);
+    target.import_snapshot(files.path("s"), true).unwrap();
+    assert!(target.jobs().claim(&["other"], 5).unwrap().is_empty());
+    let held = target.jobs().claim(&["train"], 5).unwrap();
+    assert_eq!(held.len(), 3);
+    for lease in held {
+        lease.complete(json!(null)).unwrap();
+    }
+    assert_sound(&target);
 }

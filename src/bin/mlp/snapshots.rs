@@ -23,7 +23,7 @@ const ENGINE: Flag = Flag::of("engine", "sled|memory", "the one that the folder 
 const JSON: Flag = Flag::bare("json", "one JSON object instead of a table");
 
 /// The commands.
-pub const SHAPES: &[Shape] = &[
+pub static SHAPES: &[Shape] = &[
     Shape {
         words: "snapshot export",
         operands: "FILE",
