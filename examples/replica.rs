@@ -98,7 +98,7 @@ fn be_replica() -> Result<(), Failure> {
     }
     println!("{completed} jobs completed by the new primary");
     db.close()?;
-    if report.violations_found > 0 || versions < (DELTAS * DELTA_EVERY) as u64 || completed < 300 {
+    if report.violations_found > 0 || versions < (DELTAS * DELTA_EVERY) as u32 || completed < 300 {
         return Err("the replica did not take over as it should".into());
     }
     Ok(())
