@@ -29,6 +29,9 @@ pub enum ErrorKind {
     CommitUnknown,
     /// A reader of the change feed fell behind what is kept. Start over from a full snapshot.
     NeedsFull,
+    /// The snapshot belongs to another store, or to another branch of this one's history. Keep the two apart; to follow
+    /// the other one, import a full snapshot of it.
+    Diverged,
     /// Out of disk space or over a quota. Make room; the store goes on when there is some.
     Full,
     /// The engine is closed, by the caller or after a failed write or sync. Reopen to recover.
@@ -53,6 +56,7 @@ impl ErrorKind {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::CommitUnknown => "commit_unknown",
             ErrorKind::NeedsFull => "needs_full",
+            ErrorKind::Diverged => "diverged",
             ErrorKind::Full => "full",
             ErrorKind::Closed => "closed",
             ErrorKind::Unsupported => "unsupported",

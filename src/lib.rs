@@ -35,6 +35,7 @@ pub mod kv;
 
 pub mod jobs;
 pub mod registry;
+pub mod snapshot;
 
 pub mod record;
 
@@ -51,13 +52,17 @@ pub mod json;
 
 pub use clock::{Clock, Ids, ManualClock, Stopwatch, SystemClock};
 pub use config::{Config, Durability};
+pub use engine::Cursor;
 pub use error::{Error, ErrorKind, Result};
 pub use jobs::{
     Backoff, ClaimRequest, Done, Handlers, Job, JobId, Jobs, JobsOptions, Lease, NewJob, Run, Token, WorkerPool,
 };
 pub use json::Json;
 pub use kv::{KeyValue, Namespace};
-pub use persistence::{Builder, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, StoreStats};
+pub use persistence::{
+    Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, RestorePoint,
+    StoreStats,
+};
 pub use record::collection::{
     Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,
     Schema, Timestamp, asc, desc,
@@ -65,6 +70,7 @@ pub use record::collection::{
 pub use record::quarantine::{QuarantinePage, Quarantined, QuarantinedValue};
 pub use record::{RecordStore, RepairProgress, RepairReport, Transaction, View};
 pub use registry::{Change, Model, NewModel, NewVersion, Registry, RegistryTxn, SearchRequest, Version, VersionRef};
+pub use snapshot::{ReplicaStatus, SnapshotInfo, SnapshotKind};
 
 /// The README's examples, compiled and run with the doc tests.
 #[cfg(doctest)]

@@ -14,11 +14,15 @@
 
 mod builder;
 mod collection;
+mod feed;
 mod open;
 mod recover;
 mod repair;
+mod replica;
+mod restore;
 #[cfg(test)]
 mod sabotage_tests;
+mod snapshots;
 mod stats;
 mod verify;
 
@@ -41,6 +45,9 @@ use crate::record::{self, RecordStore, RepairProgress, RepairReport, Transaction
 use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
+pub use feed::{ChangedKey, ChangedKeys};
+pub use replica::Replica;
+pub use restore::RestorePoint;
 pub use stats::StoreStats;
 
 /// Version of the folder's format. A build opens folders of this version and of older ones.

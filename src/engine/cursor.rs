@@ -38,6 +38,15 @@ impl Cursor {
         }
         bytes
     }
+
+    /// The cursor in the bytes that [`Cursor::to_bytes`] made.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 40]) -> Self {
+        let mut fields = bytes.as_chunks::<8>().0.iter().map(|field| u64::from_be_bytes(*field));
+        let mut next = || fields.next().unwrap_or_default();
+        let lineage = u128::from(next()) << 64 | u128::from(next());
+        Cursor { lineage, epoch: Epoch { number: next(), id: next() }, sequence: next() }
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -81,6 +90,7 @@ mod tests {
         let cursor = |epoch, sequence| Cursor { lineage: 5 << 90, epoch: Epoch { number: epoch, id: 9 }, sequence };
         let (a, b) = (cursor(1, 300), cursor(2, 301));
         assert_eq!(a.to_string().parse::<Cursor>().unwrap(), a);
+        assert_eq!(Cursor::from_bytes(&a.to_bytes()), a);
         assert!(a < b && a.to_bytes() < b.to_bytes());
         assert!("zz".parse::<Cursor>().is_err());
     }

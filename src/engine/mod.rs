@@ -16,6 +16,7 @@ mod cursor;
 pub mod local;
 pub mod memory;
 mod observe;
+mod position;
 #[cfg(feature = "sled")]
 pub mod sled;
 mod tree;
@@ -31,6 +32,7 @@ use crate::error::{Error, Result};
 pub use counter::{counter_value, read_counter};
 pub use cursor::{Cursor, Epoch};
 pub use observe::{Observer, Observers, Told};
+pub use position::{EpochStart, ORIGIN_KEY, POSITION_EPOCHS_MAX, Position};
 pub use tree::Tree;
 
 /// A stored value: shared, immutable, cheap to clone.
@@ -125,7 +127,40 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// The observer is held weakly: dropping it is all that ends it.
     fn observe(&self, observer: Weak<dyn Observer>);
 
-    /// The cursor of the newest commit that plain reads see.
+    /// Keeps the feed, from a point that plain reads see on, until the hold is dropped.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no feed; `Closed`.
+    fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
+        Err(Error::unsupported("this engine keeps no feed of changes"))
+    }
+
+    /// A cursor of this store with the openings that led to it.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another store; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
+    fn position(&self, at: &Cursor) -> Result<Position> {
+        Err(Error::unsupported(format!("this engine keeps no history that {at:?} could stand in")))
+    }
+
+    /// Has `fill` write a whole new state beside the live one, then puts it in the place of that in one durable step.
+    /// `fill` answers the position of the state, which the store takes over until it writes something of its own. What
+    /// was committed to the old state is gone then, also if it was committed while `fill` was at work; commits and reads
+    /// that are under way meanwhile go on with the new state. With `only_if_empty` nothing is ever lost so.
+    ///
+    /// A crash at any point leaves the old state or the new one.
+    ///
+    /// # Errors
+    /// What `fill` answers; `Conflict` when the store is to be empty and is not; `Full`; `Unsupported` where a state
+    /// can't be replaced. The old state stays, unless the message says that the new one is in place.
+    fn replace(&self, only_if_empty: bool, fill: &mut dyn FnMut(&mut dyn Fresh) -> Result<Position>) -> Result<()> {
+        // A default for engines that can't: what they were asked is in the message.
+        let _unused = (only_if_empty, fill);
+        Err(Error::unsupported("this engine can't replace its state while it is open"))
+    }
+
+    /// The cursor of the newest commit that plain reads see; of a state that was taken over, the cursor that it had
+    /// there, until this store writes something of its own.
     fn cursor(&self) -> Cursor;
 
     /// This opening: grows by one at each open for writing, and its random id tells copies of a folder apart.
@@ -142,6 +177,35 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// # Errors
     /// What the last sync answered; the engine is closed all the same.
     fn close(&self) -> Result<()>;
+}
+
+/// Keeps the change feed in place for a reader that takes its time. A journal that would pass its cap breaks the hold;
+/// then the feed answers `NeedsFull`.
+pub trait FeedHold: Send {
+    /// Everything up to here was visible to plain reads when the hold began, and the feed goes on behind it.
+    fn start(&self) -> Cursor;
+
+    /// Makes every commit that has returned, and so everything that a plain read has seen, durable; answers the cursor of
+    /// the last one. The feed goes up to it. Unlike [`Engine::sync`] it always counts in this store's own lineage.
+    ///
+    /// # Errors
+    /// `Closed`; `CommitUnknown` when the sync failed.
+    fn sync(&self) -> Result<Cursor>;
+}
+
+/// A new state on its way: see [`Engine::replace`].
+pub trait Fresh {
+    /// Sets or removes one entry. Later calls win over earlier ones. Keys of the engine's own are refused.
+    ///
+    /// # Errors
+    /// `Invalid` for a key or value outside the limits; `Full`; `Unavailable`; `Corrupt`.
+    fn write(&mut self, tree: Tree, key: &[u8], value: Option<&[u8]>) -> Result<()>;
+
+    /// Reads what was written so far.
+    ///
+    /// # Errors
+    /// Those of `read`, and of the writes that had to be finished first.
+    fn read(&mut self, read: &mut dyn FnMut(&dyn Reader) -> Result<()>) -> Result<()>;
 }
 
 /// What a transaction body can do: reads and writes of named keys. No scans: the pattern is *scan outside, verify
@@ -331,6 +395,8 @@ pub struct Page {
 pub struct Change {
     /// The batch that it belongs to.
     pub cursor: Cursor,
+    /// When that was committed, in milliseconds since the Unix epoch, by the clock of the store.
+    pub committed_ms: u64,
     /// Where it was written.
     pub tree: Tree,
     /// The key.
@@ -358,6 +424,9 @@ pub struct TxnOptions {
     pub id: Option<u128>,
     /// Keys that the body will name: a networked engine locks or fetches them ahead. Only a hint.
     pub keys_hint: Vec<(Tree, Vec<u8>)>,
+    /// The commit brings a state that was taken over from another store to this position of it: no write of this store's
+    /// own. Kept in the same step.
+    pub adopt: Option<Position>,
 }
 
 impl TxnOptions {

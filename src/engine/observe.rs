@@ -29,6 +29,10 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// These keys were written, and plain reads see it. Never called without a key; each key occurs once, with its
     /// final state.
     fn published(&self, cursor: Cursor, told: &[Told<'_>]);
+
+    /// The whole state was replaced: nothing that was heard before holds. Plain reads see the new one. Told without locks
+    /// of the engine held.
+    fn replaced(&self) {}
 }
 
 /// One key that was written.

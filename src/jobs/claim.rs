@@ -253,7 +253,7 @@ impl Jobs {
                 if let Some((token, finish)) = finish {
                     finish.apply(txn, token)?;
                 }
-                claim_available(txn, candidates, request, self.shared.epoch)
+                claim_available(txn, candidates, request, self.shared.epoch())
             });
             match claimed {
                 // Checkpoints and old errors are written again, and many large ones are more than one transaction

@@ -196,4 +196,17 @@ impl Observer for Lines {
         // Only now, so that whoever is rung finds the whole commit.
         changed.iter().for_each(|queue| state.ring(queue));
     }
+
+    fn replaced(&self) {
+        let mut state = self.lock();
+        for line in state.lines.values_mut() {
+            line.window.forget();
+            line.paused = None;
+            line.due.tell(0);
+            line.prunable.tell(0);
+            line.rung_at = None;
+        }
+        let queues: Vec<Arc<str>> = state.lines.keys().cloned().collect();
+        queues.iter().for_each(|queue| state.ring(queue));
+    }
 }

@@ -163,7 +163,7 @@ impl Jobs {
                     let found = readable(txn, past.job)?;
                     let held = found.filter(|pair| {
                         pair.head.claims == past.claim
-                            && pair.head.lease.as_ref().is_some_and(|lease| lease.epoch == self.shared.epoch)
+                            && pair.head.lease.as_ref().is_some_and(|lease| lease.epoch == self.shared.epoch())
                     });
                     let Some(pair) = held else {
                         seen.push((*past, None));
@@ -206,7 +206,7 @@ impl Jobs {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let now = self.shared.store.clock().monotonic_ms();
-            let opening = KeyWriter::new().u64(self.shared.epoch.number);
+            let opening = KeyWriter::new().u64(self.shared.epoch().number);
             let (unknown, resume) = self.shared.store.read(|view| {
                 let page = view.index_page(&LEASE, opening.clone(), Direction::Ascending, after.as_deref(), STEP)?;
                 let mut unknown = Vec::new();

@@ -116,22 +116,27 @@ pub struct Jobs {
 #[derive(Debug)]
 struct Shared {
     store: RecordStore,
-    epoch: Epoch,
     lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
+}
+
+impl Shared {
+    /// The opening that leases are granted in: another one once the store's state has been replaced.
+    fn epoch(&self) -> Epoch {
+        self.store.engine().epoch()
+    }
 }
 
 impl Jobs {
     /// The queue of `store`. Run [`recovery::sweep`] first: it takes back what an earlier opening left executing.
     #[must_use]
     pub fn new(store: RecordStore, options: JobsOptions) -> Self {
-        let epoch = store.engine().epoch();
         let lines = Arc::new(lines::Lines::default());
         let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
         store.engine().observe(Arc::downgrade(&observer));
         let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
-        let shared = Shared { store, epoch, lines, deadlines, dropped: dropped::Dropped::default() };
+        let shared = Shared { store, lines, deadlines, dropped: dropped::Dropped::default() };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 

@@ -49,7 +49,7 @@ impl Jobs {
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
         self.fail_dropped()?;
-        let epoch = self.shared.epoch;
+        let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })
     }
 }

@@ -205,6 +205,16 @@ impl Window {
         self.horizon = self.ready.last_key_value().map_or(Horizon::Start, |(place, _)| Horizon::At(*place));
     }
 
+    /// Forgets what it knows of the line: that is another one now. A scan that is under way ends without effect.
+    pub fn forget(&mut self) {
+        self.ready.clear();
+        self.horizon = Horizon::Start;
+        if let Some(scan) = &mut self.scan {
+            scan.told.clear();
+            scan.reach = Horizon::Start;
+        }
+    }
+
     /// Jobs that can be taken now.
     pub fn ready(&self) -> usize {
         self.ready.len()

@@ -1,13 +1,14 @@
 //! Settings of an opening, and the opening itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::config::{Config, Durability};
-use crate::error::Result;
+use crate::engine::wrap::FollowEngine;
+use crate::error::{Error, Result};
 
-use super::{MlPersistence, compose, open};
+use super::{MlPersistence, Replica, compose, open};
 
 /// Which store holds the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,6 +133,29 @@ impl Builder {
         let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, self.read_only)?;
         report.epoch = engine.epoch().number;
         compose(engine, &config, self.durability, report, started_ms, self.read_only)
+    }
+
+    /// Opens the folder as a [`Replica`], creating it if need be: it takes snapshots of another store and no writes of its
+    /// own. Leases of the source's jobs are left as they are.
+    ///
+    /// # Errors
+    /// `Invalid` without a folder, or for a read-only one; else as [`open`](Self::open).
+    pub fn open_replica(self) -> Result<Replica> {
+        if self.folder.is_none() || self.read_only {
+            return Err(Error::invalid("folder: a replica keeps what it follows in one, opened for writing"));
+        }
+        let config = self.config()?;
+        config.check()?;
+        let started_ms = config.clock.monotonic_ms();
+        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, false)?;
+        report.epoch = engine.epoch().number;
+        let engine = Arc::new(FollowEngine::new(engine));
+        let db = compose(engine, &config, self.durability, report, started_ms, true)?;
+        Ok(Replica::new(db, self))
+    }
+
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     fn config(&self) -> Result<Config> {

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
 use crate::engine::local::disk::{Disk, RealDisk};
 use crate::engine::local::opener::StoreOpener;
+use crate::engine::local::place::Place;
 use crate::engine::local::sim::SimDisk;
 use crate::engine::memory::MemoryOpener;
 #[cfg(feature = "sled")]
@@ -27,14 +28,22 @@ pub(super) fn engine(
         (EngineKind::Memory, None) => {
             // The journal of the ephemeral engine lies in memory, too, and nobody will ever replay it.
             let config = Config { journal_retention_bytes: 0, ..config.clone() };
-            local(Arc::new(SimDisk::new()), Path::new("/memory"), &MemoryOpener::new(), &config, read_only)
+            local(
+                Arc::new(SimDisk::new()),
+                Path::new("/memory"),
+                Arc::new(MemoryOpener::by_folder()),
+                &config,
+                read_only,
+            )
         }
         (EngineKind::Memory, Some(folder)) => {
             let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
-            local(Arc::clone(&disk), folder, &MemoryOpener::in_folder(disk), config, read_only)
+            local(Arc::clone(&disk), folder, Arc::new(MemoryOpener::in_folder(disk)), config, read_only)
         }
         #[cfg(feature = "sled")]
-        (EngineKind::Sled, Some(folder)) => local(Arc::new(RealDisk::new()), folder, &SledOpener, config, read_only),
+        (EngineKind::Sled, Some(folder)) => {
+            local(Arc::new(RealDisk::new()), folder, Arc::new(SledOpener), config, read_only)
+        }
         #[cfg(not(feature = "sled"))]
         (EngineKind::Sled, Some(_)) => Err(Error::unsupported("sled: this build was made without the feature sled")),
         (EngineKind::Sled, None) => Err(Error::invalid("folder: sled keeps its data in one")),
@@ -44,12 +53,17 @@ pub(super) fn engine(
 fn local(
     disk: Arc<dyn Disk>,
     folder: &Path,
-    opener: &dyn StoreOpener,
+    opener: Arc<dyn StoreOpener>,
     config: &Config,
     read_only: bool,
 ) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
-    let open = if read_only { LocalEngine::open_read_only } else { LocalEngine::open };
-    let (engine, opened) = open(disk, folder, opener, config)?;
+    let (engine, opened): (Arc<dyn Engine>, _) = if read_only {
+        let (engine, opened) = LocalEngine::open_read_only(disk, folder, &*opener, config)?;
+        (Arc::new(engine), opened)
+    } else {
+        let (place, opened) = Place::open(disk, folder, opener, config)?;
+        (Arc::new(place), opened)
+    };
     let report = RecoveryReport {
         replayed: opened.replayed,
         rebuilt: opened.rebuilt,
@@ -57,5 +71,5 @@ fn local(
         replay_ms: opened.replay_ms,
         ..RecoveryReport::default()
     };
-    Ok((Arc::new(engine), report))
+    Ok((engine, report))
 }

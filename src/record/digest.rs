@@ -22,6 +22,14 @@ const TREES: [Tree; 6] = [Tree::Models, Tree::ModelVersions, Tree::Jobs, Tree::K
 /// # Errors
 /// `Closed`; `Corrupt` where a piece of a value is missing or damaged. Other values are not opened.
 pub fn digest(reader: &dyn Reader) -> Result<String> {
+    Ok(blake3::Hash::from_bytes(digest_bytes(reader)?).to_hex().to_string())
+}
+
+/// As [`digest`], as bytes.
+///
+/// # Errors
+/// As there.
+pub fn digest_bytes(reader: &dyn Reader) -> Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     for tree in TREES {
         for_each(reader, tree, KeyRange::all(), |key, stored| {
@@ -35,5 +43,5 @@ pub fn digest(reader: &dyn Reader) -> Result<String> {
             Ok(())
         })?;
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(*hasher.finalize().as_bytes())
 }

@@ -33,7 +33,7 @@ mod upkeep;
 mod value;
 mod view;
 
-pub use digest::digest;
+pub use digest::{digest, digest_bytes};
 pub use repair::{RepairProgress, RepairReport, Watch};
 pub use schema::{Counter, Entity, Entries, Index, Schema, Sums};
 pub use stage::{Staged, SweptStaged};

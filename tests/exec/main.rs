@@ -12,3 +12,4 @@ mod people;
 mod protocol;
 mod recovery;
 mod registry;
+mod snapshot;

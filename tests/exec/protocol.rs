@@ -86,12 +86,6 @@ fn bad_requests_are_invalid_name_the_field_and_the_run_goes_on() {
 }
 
 #[test]
-fn what_the_page_names_and_no_issue_has_brought_is_unsupported() {
-    let mut exec = Exec::in_memory(&[]);
-    assert_eq!(exec.refused(r#"{"op":"snapshot.export","path":"x"}"#).0, "unsupported");
-}
-
-#[test]
 fn null_counts_as_left_out_except_where_it_is_a_value() {
     let mut exec = Exec::in_memory(&[]);
     exec.ok(json!({"op": "kv.put", "namespace": "n", "key": "k", "value": null, "durability": null}));

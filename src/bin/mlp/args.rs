@@ -16,6 +16,7 @@ use ml_persistence::Durability;
 use crate::help;
 use crate::line::{Flag, Line, Shape, Wrong};
 use crate::people::{self, Asked};
+use crate::snapshots::{self, SnapshotOptions};
 
 /// Latest start of a manual clock. It leaves room for every step that a run could take: a clock must not wrap around.
 const NOW_MS_MAX: u64 = 1 << 62;
@@ -40,6 +41,7 @@ pub const EXEC: Shape = Shape {
 pub enum Command {
     Exec(ExecOptions),
     People(Asked),
+    Snapshot(SnapshotOptions),
     Print(String),
 }
 
@@ -59,7 +61,7 @@ pub struct ExecOptions {
 
 /// Every command there is.
 pub fn shapes() -> impl Iterator<Item = &'static Shape> {
-    people::commands().map(|command| &command.shape).chain([&EXEC])
+    people::commands().map(|command| &command.shape).chain(snapshots::SHAPES).chain([&EXEC])
 }
 
 /// Reads the words behind the program's name.
@@ -104,6 +106,9 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, Wrong> {
     let line = Line::new(shape, operands, options)?;
     match people::commands().find(|command| std::ptr::eq(&command.shape, shape)) {
         Some(command) => people::read(command, line).map(Command::People),
+        None if snapshots::SHAPES.iter().any(|known| std::ptr::eq(known, shape)) => {
+            snapshots::read(shape.words, line).map(Command::Snapshot)
+        }
         None => exec(line).map(Command::Exec),
     }
 }
@@ -185,6 +190,8 @@ mod tests {
             ("exec --data d --sead 1", "--sead: no command has such an option"),
             ("kv get --data d ns", "kv get: which KEY?"),
             ("stats", "stats: --data DIR is required: which store?"),
+            ("snapshot export f", "snapshot export: --data DIR is required: which store?"),
+            ("snapshot import --data d f --since 0", "--since: no option of `mlp snapshot import`"),
             ("stats --data d --seed 1", "--seed: no option of `mlp stats`"),
             ("help frobnicate", "frobnicate: no such command; `mlp --help` shows all"),
         ] {

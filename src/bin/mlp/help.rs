@@ -4,6 +4,7 @@
 use crate::args::EXEC;
 use crate::line::{Flag, Shape};
 use crate::people::{self, COMMON, Command, Does, NOUNS, Noun};
+use crate::snapshots::SHAPES;
 
 const ENDS: &str = "\
 `mlp help NOUN`, or --help behind any command, tells its options. Without --json the answers are tables, with times in
@@ -27,6 +28,10 @@ pub fn about(words: &[String]) -> Option<String> {
     }
     if EXEC.meets(words) {
         return Some(page(&EXEC, EXEC.flags()));
+    }
+    let copies: Vec<&Shape> = SHAPES.iter().filter(|shape| shape.meets(words)).collect();
+    if !copies.is_empty() {
+        return Some(joined(copies.iter().map(|shape| page(shape, shape.flags()))));
     }
     let asked: Vec<&Command> = people::commands().filter(|command| command.shape.meets(words)).collect();
     match asked.as_slice() {
@@ -78,6 +83,8 @@ fn overview() -> String {
         above = title;
         commands.iter().for_each(|command| line(&mut text, &command.shape));
     }
+    text.push_str("\ncopies\n");
+    SHAPES.iter().for_each(|shape| line(&mut text, shape));
     text.push_str("\nfor programs\n");
     line(&mut text, &EXEC);
     format!("{text}\n{ENDS}")

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! args ──> exec/     one JSON object a line in, one a line out: for scripts, other languages and test rigs
+//!     ├──> snapshots copies as files, and a replica that follows
 //!     └──> people/   one file a noun: stats, verify, repair, kv, jobs, models, versions …
 //!                    (line, help, out, table, time)
 //! ```
@@ -18,6 +19,7 @@ mod help;
 mod line;
 mod out;
 mod people;
+mod snapshots;
 mod table;
 mod time;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::People(asked)) => people::run(asked),
+        Ok(Command::Snapshot(options)) => snapshots::run(&options),
         Ok(Command::Print(text)) => match Out::new(false).say(text) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -13,12 +13,13 @@ use super::feed::Feed;
 use super::journal::{Journal, Spares};
 use super::keeper::KeeperHandle;
 use super::memtable::Memtables;
+use super::origin::Origin;
 use super::pipeline::{PipelineMutex, Signals};
 use super::segment::Identity;
 use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread};
 use crate::clock::Ids;
 use crate::config::Config;
-use crate::engine::{Cursor, Epoch, KvStore, Observers};
+use crate::engine::{Cursor, Epoch, KvStore, Observers, Position};
 pub(super) use crate::error::panic_text;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -61,6 +62,7 @@ pub(super) struct Core {
     pub(super) applying: AtomicU64,
     pub(super) counts: Counts,
     pub(super) feed: Feed,
+    pub(super) origin: Origin,
     pub(super) observers: Observers,
 
     /// A bug planted by a test that proves that the tests would notice.
@@ -148,6 +150,8 @@ pub(super) struct Parts {
     /// Last frame of the journal, durable since recovery wrote it again.
     pub(super) end: u64,
     pub(super) applied: u64,
+    /// Where the state was taken over from, if nothing of this store's own was written since.
+    pub(super) origin: Option<Position>,
 }
 
 impl Core {
@@ -176,6 +180,7 @@ impl Core {
             applying: AtomicU64::new(0),
             counts: Counts::default(),
             feed: Feed::default(),
+            origin: Origin::new(parts.origin),
             observers: Observers::default(),
             #[cfg(test)]
             sabotage: Mutex::new(None),
@@ -189,6 +194,11 @@ impl Core {
 
     pub(super) fn cursor_at(&self, sequence: u64) -> Cursor {
         Cursor { lineage: self.lineage, epoch: self.epoch, sequence }
+    }
+
+    /// The same as others are told it: of a state that was taken over, its cursor there.
+    pub(super) fn public_cursor(&self, sequence: u64) -> Cursor {
+        self.origin.position().map_or_else(|| self.cursor_at(sequence), |position| position.cursor)
     }
 
     /// Why the engine closed itself, if it did.

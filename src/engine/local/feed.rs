@@ -14,7 +14,7 @@ use super::epoch::EpochEntry;
 use super::segment::{Frames, HeaderState, SEGMENT_HEADER, SegmentHeader};
 use super::sync::{Mutex, Ordering};
 use super::txn::check_outside_body;
-use crate::engine::{Change, Changes, Cursor, Value, check_limit};
+use crate::engine::{Change, Changes, Cursor, EpochStart, FeedHold, POSITION_EPOCHS_MAX, Position, Value, check_limit};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes read at once, unless a frame is longer.
@@ -60,6 +60,14 @@ impl Core {
         check_limit(limit)?;
         self.check_open()?;
         self.check_writable()?;
+        if let Some(position) = self.origin.position().filter(|position| position.cursor.lineage == after.lineage) {
+            // A state that was taken over has no feed of its own below the point where it stands.
+            return match position.cursor == *after {
+                true => Ok(Changes { changes: Vec::new(), cursor: *after }),
+                false if position.came_through(after) => Err(needs_full(after.sequence + 1)),
+                false => Err(Error::invalid("cursor: it belongs to commits that this history does not have")),
+            };
+        }
         let durable = self.durable.load(Ordering::Acquire);
         let epochs = self.epochs()?;
         check_cursor(after, self.lineage, durable, &epochs)?;
@@ -125,8 +133,15 @@ impl Core {
                 }
                 last = frame.header.sequence;
                 let cursor = self.cursor_in(last, epochs);
+                let committed_ms = frame.header.committed_ms;
                 batch::decode(frame.payload, |tree, key, value| {
-                    served.push(Change { cursor, tree, key: key.to_vec(), value: value.map(Value::from) });
+                    served.push(Change {
+                        cursor,
+                        committed_ms,
+                        tree,
+                        key: key.to_vec(),
+                        value: value.map(Value::from),
+                    });
                 })?;
             }
             if last > after {
@@ -151,6 +166,69 @@ impl Core {
         let found = self.journal(|journal| journal.pin(sequence).map(|segment| (segment, journal.disk())))?;
         let ((id, first_sequence, path), (disk, _)) = found.ok_or_else(|| needs_full(sequence))?;
         Ok(Pinned { core: self, id, first_sequence, disk, path })
+    }
+}
+
+impl Core {
+    /// See [`Engine::position`](crate::engine::Engine::position).
+    pub(super) fn position(&self, at: &Cursor) -> Result<Position> {
+        check_outside_body()?;
+        self.check_open()?;
+        if let Some(position) = self.origin.position().filter(|position| position.cursor == *at) {
+            return Ok(Position::clone(&position));
+        }
+        let epochs = self.epochs()?;
+        check_cursor(at, self.lineage, self.durable.load(Ordering::Acquire), &epochs)?;
+        let led_here = epochs.iter().filter(|entry| entry.epoch.number <= at.epoch.number);
+        let starts = led_here.map(|entry| EpochStart { epoch: entry.epoch, after_sequence: entry.after_sequence });
+        let starts: Vec<EpochStart> = starts.collect();
+        let newest = starts.len().saturating_sub(POSITION_EPOCHS_MAX);
+        Ok(Position { cursor: *at, epochs: starts.into_iter().skip(newest).collect() })
+    }
+}
+
+/// See [`FeedHold`].
+pub(super) struct Hold {
+    core: Arc<Core>,
+    start: u64,
+}
+
+impl Hold {
+    pub(super) fn new(core: &Arc<Core>) -> Result<Self> {
+        check_outside_body()?;
+        core.check_open()?;
+        let core = Arc::clone(core);
+        let start = {
+            let pipeline = core.pipeline.lock();
+            // A batch that is on its way may be visible in part; all before it are there as a whole.
+            pipeline.sealed.as_ref().map_or(pipeline.open.sequence, |sealed| sealed.sequence) - 1
+        };
+        core.journal(|journal| journal.hold(start + 1))?;
+        Ok(Hold { core, start })
+    }
+}
+
+impl FeedHold for Hold {
+    fn start(&self) -> Cursor {
+        match self.core.epochs() {
+            Ok(epochs) => self.core.cursor_in(self.start, &epochs),
+            // The feed itself will say what is wrong.
+            Err(_) => self.core.cursor_at(self.start),
+        }
+    }
+
+    fn sync(&self) -> Result<Cursor> {
+        check_outside_body()?;
+        self.core.sync_returned()?;
+        Ok(self.core.cursor_at(self.core.durable.load(Ordering::Acquire)))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Only a journal that could be held has anything to let go.
+        self.core.journal(|journal| journal.let_go(self.start + 1)).unwrap_or_default();
+        self.core.keeper.tidy();
     }
 }
 

@@ -184,6 +184,8 @@ pub(super) struct Journal {
     free: Vec<ClosedSegment>,
     /// Segments that a reader is in, with how many are.
     pinned: BTreeMap<u64, usize>,
+    /// Sequences from which on somebody wants the feed kept, with how many do. Broken rather than pass the cap.
+    held: BTreeMap<u64, usize>,
     next_id: u64,
     next_sequence: u64,
     chain: u32,
@@ -248,6 +250,7 @@ impl Journal {
             closed: start.closed.into(),
             free: Vec::new(),
             pinned: BTreeMap::new(),
+            held: BTreeMap::new(),
             next_id: start.id + 1,
             next_sequence: sequence + 1,
             chain,
@@ -352,7 +355,11 @@ impl Journal {
                 return;
             }
             match self.closed.front() {
-                Some(oldest) if oldest.last_sequence <= checkpoint && !self.pinned.contains_key(&oldest.id) => {
+                Some(oldest)
+                    if oldest.last_sequence <= checkpoint
+                        && !self.pinned.contains_key(&oldest.id)
+                        && self.held.first_key_value().is_none_or(|(held, _)| oldest.last_sequence < *held) =>
+                {
                     bytes -= oldest.bytes;
                     self.free.extend(self.closed.pop_front());
                 }
@@ -371,6 +378,21 @@ impl Journal {
         Some((id, first, segment_path(&self.folder, id)))
     }
 
+    /// Keeps every frame from `sequence` on, written or still to come.
+    pub(super) fn hold(&mut self, sequence: u64) {
+        *self.held.entry(sequence).or_default() += 1;
+    }
+
+    /// Ends a hold, if it was not broken before.
+    pub(super) fn let_go(&mut self, sequence: u64) {
+        if let Some(holders) = self.held.get_mut(&sequence) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.held.remove(&sequence);
+            }
+        }
+    }
+
     /// Lets go of a segment.
     pub(super) fn unpin(&mut self, id: u64) {
         if let Some(readers) = self.pinned.get_mut(&id) {
@@ -383,7 +405,9 @@ impl Journal {
 
     /// Bytes of closed segments that only readers keep from being given up.
     pub(super) fn pinned_bytes(&self) -> u64 {
-        self.closed.iter().filter(|segment| self.pinned.contains_key(&segment.id)).map(|segment| segment.bytes).sum()
+        let held = self.held.first_key_value().map_or(u64::MAX, |(sequence, _)| *sequence);
+        let kept = |segment: &&ClosedSegment| segment.last_sequence >= held || self.pinned.contains_key(&segment.id);
+        self.closed.iter().filter(kept).map(|segment| segment.bytes).sum()
     }
 
     /// Plans a segment with room for a frame of `payload_bytes`.
@@ -406,6 +430,12 @@ impl Journal {
         };
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
         self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
+        let lying_free: u64 = self.free.iter().map(|segment| segment.bytes).sum();
+        if !self.held.is_empty() && self.bytes() - lying_free + bytes > limits.cap {
+            // Commits go before readers, however long those were promised the feed.
+            self.held.clear();
+            self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
+        }
         self.free.append(&mut self.spares.take_unused());
         self.free.sort_by_key(|segment| segment.id);
         let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;

@@ -67,13 +67,16 @@ mod current;
 pub mod disk;
 mod epoch;
 mod feed;
+mod generation;
 mod journal;
 mod keeper;
 mod mark;
 mod memtable;
 mod open;
 pub mod opener;
+mod origin;
 mod pipeline;
+pub mod place;
 mod read;
 mod replay;
 mod segment;
@@ -91,8 +94,8 @@ use std::sync::{Arc, Weak};
 
 use crate::config::{Config, Durability};
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, Observer, Page, Reader,
-    Tree, Txn, TxnOptions, Value,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, KeyRange, Observer,
+    Page, Position, Reader, Tree, Txn, TxnOptions, Value,
 };
 use crate::error::{Error, Result};
 
@@ -209,7 +212,7 @@ impl Engine for LocalEngine {
     fn sync(&self) -> Result<Cursor> {
         txn::check_outside_body()?;
         self.core.sync_returned()?;
-        Ok(self.core.cursor_at(self.core.durable.load(Ordering::Acquire)))
+        Ok(self.core.public_cursor(self.core.durable.load(Ordering::Acquire)))
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -227,8 +230,16 @@ impl Engine for LocalEngine {
         self.core.observers.add(observer);
     }
 
+    fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
+        Ok(Box::new(feed::Hold::new(&self.core)?))
+    }
+
+    fn position(&self, at: &Cursor) -> Result<Position> {
+        self.core.position(at)
+    }
+
     fn cursor(&self) -> Cursor {
-        self.core.cursor_at(self.core.memtables.visible().1)
+        self.core.public_cursor(self.core.memtables.visible().1)
     }
 
     fn epoch(&self) -> Epoch {

@@ -28,6 +28,7 @@ use super::keeper::{self, KeeperInbox};
 use super::mark::Mark;
 use super::memtable::Memtables;
 use super::opener::StoreOpener;
+use super::origin;
 use super::pipeline::Pipeline;
 use super::replay::{Replay, Survey, Tail};
 use super::segment::Identity;
@@ -115,6 +116,7 @@ pub(super) fn for_writing(
     let memtables = Memtables::new();
     let end = refill(&memtables, base.sequence, &replay)?;
     let newest = EpochEntry::newest(&*store, &memtables)?;
+    let origin = origin::read(&*store, &memtables)?;
     let number = newest.map_or(1, |entry| entry.epoch.number + 1);
     let lineage = newest.map_or(current.identity.uuid, |entry| entry.lineage);
     config.ids.enter_epoch(number);
@@ -152,6 +154,7 @@ pub(super) fn for_writing(
         lock,
         end,
         applied: base.sequence,
+        origin,
     }));
     Ok(Opened { core, inbox, report, entry, birth: created.then_some(current) })
 }
@@ -182,6 +185,7 @@ pub(super) fn for_reading(
     let memtables = Memtables::new();
     let end = refill(&memtables, base.sequence, &replay)?;
     let newest = EpochEntry::newest(&*store, &memtables)?;
+    let origin = origin::read(&*store, &memtables)?;
     let report = OpenReport {
         created: false,
         replayed: replay.frames.len() as u64,
@@ -208,6 +212,7 @@ pub(super) fn for_reading(
         lock,
         end,
         applied: base.sequence,
+        origin,
     });
     Ok((Arc::new(core), report))
 }

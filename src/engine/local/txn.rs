@@ -155,12 +155,13 @@ impl Core {
         loop {
             let mut pipeline = self.pipeline.lock();
             self.check_open()?;
-            let (outcome, own, depends) = self.run_body(&pipeline, body);
+            let (outcome, mut own, depends) = self.run_body(&pipeline, body);
             let depends = if options.durability == Durability::PowerLoss { depends } else { Depends::Nothing };
             if let Err(error) = outcome {
                 self.wait_durable(pipeline, depends, false)?;
                 return Err(error);
             }
+            let standing = self.origin.note_in(&mut own, options);
             if own.writes.is_empty() {
                 let sequence = match depends {
                     Depends::Open => pipeline.open.sequence,
@@ -168,7 +169,7 @@ impl Core {
                     Depends::Nothing => self.memtables.visible().1,
                 };
                 self.wait_durable(pipeline, depends, false)?;
-                return Ok(Committed::at(self.cursor_at(sequence)));
+                return Ok(Committed::at(self.public_cursor(sequence)));
             }
             let size = self.size_of(&own, options.durability);
             if !self.has_room(&pipeline, &size) {
@@ -178,7 +179,8 @@ impl Core {
             }
             self.admission.admitted(size.payload_bytes);
             let sequence = self.commit(pipeline, own, options.durability)?;
-            return Ok(Committed::at(self.cursor_at(sequence)));
+            self.origin.committed(standing, options);
+            return Ok(Committed::at(self.public_cursor(sequence)));
         }
     }
 

@@ -17,10 +17,10 @@ mod snapshot;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::local::disk::Disk;
 use super::local::opener::StoreOpener;
@@ -129,6 +129,9 @@ impl KvStore for MemoryStore {
     }
 }
 
+/// Generations of one engine that an opener keeps by folder: the live one, and the next while that is filled.
+const FOLDERS_KEPT: usize = 2;
+
 /// Opens stores in memory: [`MemoryStore`]s, for which the folder is not touched, or [`FolderStore`]s.
 #[derive(Debug, Default)]
 pub struct MemoryOpener {
@@ -141,6 +144,8 @@ enum Kept {
     #[default]
     Nowhere,
     In(Arc<MemoryStore>),
+    /// By folder, for as long as the opener lives: a disk of its own. Only the newest folders, see [`FOLDERS_KEPT`].
+    ByFolder(Mutex<BTreeMap<PathBuf, Arc<MemoryStore>>>),
     InFolder(Arc<dyn Disk>),
 }
 
@@ -155,6 +160,12 @@ impl MemoryOpener {
     #[must_use]
     pub fn shared(store: Arc<MemoryStore>) -> Self {
         MemoryOpener { kept: Kept::In(store) }
+    }
+
+    /// Every folder keeps its store for as long as this opener lives: the state of an ephemeral engine can be replaced.
+    #[must_use]
+    pub fn by_folder() -> Self {
+        MemoryOpener { kept: Kept::ByFolder(Mutex::default()) }
     }
 
     /// Every opening gets the [`FolderStore`] of its folder on `disk`.
@@ -177,6 +188,14 @@ impl StoreOpener for MemoryOpener {
         Ok(match &self.kept {
             Kept::Nowhere => Arc::new(MemoryStore::new()),
             Kept::In(store) => Arc::clone(store) as Arc<dyn KvStore>,
+            Kept::ByFolder(stores) => {
+                let mut stores = stores.lock();
+                let store = Arc::clone(stores.entry(folder.to_path_buf()).or_default());
+                while stores.len() > FOLDERS_KEPT {
+                    stores.pop_first();
+                }
+                store
+            }
             Kept::InFolder(disk) => Arc::new(FolderStore::open(Arc::clone(disk), folder)?),
         })
     }

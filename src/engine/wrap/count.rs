@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 
 use crate::engine::local::disk::{Disk, DiskFile, LockGuard};
 use crate::engine::{
-    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, KeyRange, KvStore, Observer, Page,
-    Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
+    Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
+    KvStore, Observer, Page, Position, Reader, Tree, Txn, TxnOptions, Value, WriteBatch,
 };
 use crate::error::Result;
 
@@ -194,6 +194,18 @@ impl Engine for CountEngine {
 
     fn observe(&self, observer: Weak<dyn Observer>) {
         self.inner.observe(observer);
+    }
+
+    fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
+        self.inner.hold_changes()
+    }
+
+    fn position(&self, at: &Cursor) -> Result<Position> {
+        self.inner.position(at)
+    }
+
+    fn replace(&self, only_if_empty: bool, fill: &mut dyn FnMut(&mut dyn Fresh) -> Result<Position>) -> Result<()> {
+        self.inner.replace(only_if_empty, fill)
     }
 
     fn cursor(&self) -> Cursor {

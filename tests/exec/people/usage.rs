@@ -46,6 +46,11 @@ const COMMANDS: &[&str] = &[
     "versions alias set m a 1",
     "versions alias delete m a",
     "versions alias history m",
+    "snapshot export f",
+    "snapshot import f",
+    "snapshot inspect f",
+    "snapshot verify f",
+    "replica follow d",
     "exec",
 ];
 
@@ -53,7 +58,7 @@ const COMMANDS: &[&str] = &[
 fn words(line: &str) -> String {
     let taken = match line.split(' ').collect::<Vec<_>>().as_slice() {
         ["versions", "alias", ..] => 3,
-        ["quarantine" | "kv" | "jobs" | "models" | "versions", ..] => 2,
+        ["quarantine" | "kv" | "jobs" | "models" | "versions" | "snapshot" | "replica", ..] => 2,
         _ => 1,
     };
     line.split(' ').take(taken).collect::<Vec<_>>().join(" ")

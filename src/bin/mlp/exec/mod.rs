@@ -16,6 +16,7 @@ mod lines;
 mod models;
 mod ops;
 mod session;
+mod snapshot;
 mod store;
 mod versions;
 

@@ -3,7 +3,7 @@
 use ml_persistence::{Error, Result};
 
 use super::session::{Answer, Request};
-use super::{aliases, clock, jobs, kv, models, store, versions};
+use super::{aliases, clock, jobs, kv, models, snapshot, store, versions};
 
 /// One operation.
 pub struct Op {
@@ -115,6 +115,10 @@ const OPS: &[Op] = &[
     op("job.maintain", &[], jobs::maintain),
     op("queue.pause", &["queue"], jobs::pause),
     op("queue.resume", &["queue"], jobs::resume),
+    op("snapshot.export", &["path", "since"], snapshot::export),
+    op("snapshot.import", &["path", "replace"], snapshot::import),
+    op("snapshot.inspect", &["path"], snapshot::inspect),
+    op("store.changes", &["after", "limit"], snapshot::changes),
     op("store.digest", &[], store::digest),
     op("store.verify", &[], store::verify),
     op("store.repair", &[], store::repair),
@@ -124,16 +128,10 @@ const OPS: &[Op] = &[
     op("clock.advance", &["ms"], clock::advance),
 ];
 
-/// What the surface names and a later build brings.
-const LATER: &[&str] = &["snapshot.export", "snapshot.import", "snapshot.inspect", "store.changes"];
-
 /// The operation `name`.
 pub fn find(name: &str) -> Result<&'static Op> {
     if let Some(op) = OPS.iter().find(|op| op.name == name) {
         return Ok(op);
-    }
-    if LATER.contains(&name) {
-        return Err(Error::unsupported(format!("{name}: not in this build yet")));
     }
     Err(Error::invalid(format!("op: there is no operation {name:?}")))
 }
@@ -143,8 +141,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_operation_stands_twice_or_both_here_and_later() {
-        let mut names: Vec<&str> = OPS.iter().map(|op| op.name).chain(LATER.iter().copied()).collect();
+    fn no_operation_stands_twice() {
+        let mut names: Vec<&str> = OPS.iter().map(|op| op.name).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

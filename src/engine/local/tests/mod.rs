@@ -5,6 +5,7 @@ mod failure;
 mod feed;
 mod gate;
 mod recovery;
+mod replace;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,122 @@
+//! Following another store by its snapshot files.
+//!
+//! ```text
+//! empty ── full ──> stands at a cursor of its source ── delta ──> further on ── full ──> further on
+//!                     └── promote (the façade): its own history from here on, and no delta fits any more
+//! ```
+//!
+//! Which files there are, and in which order they come, does not matter: each is taken if it leads on from here, has no
+//! effect if the state is there already, and is refused if it belongs elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::import::{begun, import_from};
+use super::info::SnapshotInfo;
+use super::layout::SnapshotKind;
+use super::read;
+use crate::engine::{Cursor, Engine, ORIGIN_KEY, Position, Tree};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The ending of the files that [`follow`] looks at.
+pub const FILE_ENDING: &str = "mlsnap";
+
+/// Where a follower stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaStatus {
+    /// The cursor of its source that it has reached; `None` before the first snapshot.
+    pub cursor: Option<Cursor>,
+    /// Where a delta leads that has been applied in part, after an interruption: apply it again.
+    pub applying: Option<Cursor>,
+}
+
+impl ReplicaStatus {
+    /// How many commit batches of the source lie between here and `source`, its cursor.
+    ///
+    /// # Errors
+    /// `NeedsFull` before the first snapshot; `Diverged` for the cursor of another store.
+    pub fn lag(&self, source: &Cursor) -> Result<u64> {
+        let here = self.cursor.ok_or_else(|| Error::new(ErrorKind::NeedsFull, "replica: nothing was applied yet"))?;
+        if here.lineage != source.lineage {
+            return Err(Error::new(ErrorKind::Diverged, "cursor: it belongs to another store than the one followed"));
+        }
+        Ok(source.sequence.saturating_sub(here.sequence))
+    }
+}
+
+/// Where `engine` stands in the history of the store that it follows.
+///
+/// # Errors
+/// `Corrupt`; those of the engine.
+pub fn status(engine: &dyn Engine) -> Result<ReplicaStatus> {
+    Ok(ReplicaStatus { cursor: standing(engine)?.map(|position| position.cursor), applying: begun(engine)? })
+}
+
+fn standing(engine: &dyn Engine) -> Result<Option<Position>> {
+    engine.get(Tree::Meta, ORIGIN_KEY)?.map(|value| Position::decode(&value)).transpose()
+}
+
+/// Applies one snapshot file. One that holds nothing new changes nothing.
+///
+/// # Errors
+/// As [`import`](super::import()); `Conflict` when the store holds data of its own.
+pub fn apply(engine: &dyn Engine, path: &Path) -> Result<SnapshotInfo> {
+    let source = file::open(path)?;
+    let here = standing(engine)?;
+    let kind = read::header(&source)?.kind();
+    if kind == SnapshotKind::Delta && here.is_none() {
+        return Err(Error::new(
+            ErrorKind::NeedsFull,
+            "snapshot: a delta before any full snapshot; apply one of those first",
+        ));
+    }
+    if kind == SnapshotKind::Full
+        && let Some(here) = &here
+    {
+        let walked = read::walk(&source, false, |_, _| Ok(()))?;
+        if begun(engine)?.is_none() && here.came_through(&walked.manifest.end) {
+            return Ok(walked.info());
+        }
+        if walked.manifest.end.lineage != here.cursor.lineage || !walked.position().came_through(&here.cursor) {
+            return Err(Error::new(
+                ErrorKind::Diverged,
+                "snapshot: the state of another store, or of another branch of the one followed; to follow that one, \
+                 begin with an empty folder",
+            ));
+        }
+    }
+    import_from(engine, &source, here.is_some())
+}
+
+/// Applies what leads on from here among the files `*.mlsnap` in a folder, as far as they lead. Answers the files that were
+/// taken, in order. Files that hold nothing new, and those of other stores, are left alone.
+///
+/// # Errors
+/// As [`apply`], for a file that should have led on; `Unavailable` for the folder.
+pub fn follow(engine: &dyn Engine, folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut taken: Vec<PathBuf> = Vec::new();
+    loop {
+        let here = standing(engine)?.map(|position| position.cursor);
+        let begun = begun(engine)?.is_some();
+        let mut best: Option<(u64, PathBuf)> = None;
+        for path in file::list(folder, FILE_ENDING)?.into_iter().filter(|path| !taken.contains(path)) {
+            let source = file::open(&path)?;
+            // One that is being copied here may not be whole yet: the next round sees it again.
+            let Ok((header, end)) = read::outline(&source) else { continue };
+            let leads_on = match (&here, header.between) {
+                (None, between) => between.is_none(),
+                (Some(here), _) if end.lineage != here.lineage => false,
+                (Some(here), _) if end.sequence < here.sequence || (end == *here && !begun) => false,
+                (Some(here), Some((base, _))) => base.sequence <= here.sequence,
+                (Some(_), None) => true,
+            };
+            if leads_on && best.as_ref().is_none_or(|(furthest, _)| end.sequence > *furthest) {
+                best = Some((end.sequence, path));
+            }
+        }
+        let Some((_, path)) = best else { return Ok(taken) };
+        apply(engine, &path)?;
+        taken.push(path);
+    }
+}

@@ -1,0 +1,178 @@
+//! Imports: a full snapshot becomes the state, a delta brings a state further. All or nothing.
+//!
+//! ```text
+//! full    file ─> chunk by chunk into a new generation ─> manifest, trailer, digest of what was loaded ─> takes the place
+//! delta   file walked once, nothing written ─> does it continue this very state? ─> its writes, the last with the cursor
+//! ```
+//!
+//! A delta holds the last word on every key that changed since its base, so it also fits a state anywhere between base and
+//! end on the same branch of history, and applying it again changes nothing. One that goes past what a transaction takes
+//! is applied in several; until the last is in, the state is neither the old nor the new one, a note in `meta` says so,
+//! and only this delta or a later one from the same base can be imported.
+
+use std::path::Path;
+
+use super::APPLYING_KEY;
+use super::file;
+use super::info::SnapshotInfo;
+use super::layout::SnapshotKind;
+use super::progress::{Watch, WatchedSource};
+use super::read::{self, Source, Walked};
+use crate::engine::{Cursor, Engine, Position, Tree, TxnOptions, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record;
+
+/// Writes of a delta in one transaction.
+const STEP_WRITES: usize = 16 << 10;
+/// Bytes of these.
+const STEP_BYTES: usize = 8 << 20;
+
+/// Makes the snapshot at `path` the state of `engine`, or brings that further by a delta. With `replace` a full snapshot
+/// takes the place of whatever the store holds.
+///
+/// # Errors
+/// `Corrupt` naming what is damaged; `Unsupported` for a newer format; `Conflict` for a full snapshot when the store has
+/// data and `replace` was not asked; `NeedsFull` for a delta that begins behind this state; `Diverged` for one of another
+/// store or branch; `NotFound`; `Full`; `Unavailable`; `Closed`. Nothing has changed then.
+pub fn import(engine: &dyn Engine, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+    import_from(engine, &WatchedSource::new(file::open(path)?, watch)?, replace)
+}
+
+pub(super) fn import_from(engine: &dyn Engine, source: &(impl Source + ?Sized), replace: bool) -> Result<SnapshotInfo> {
+    match read::header(source)?.kind() {
+        SnapshotKind::Full => full(engine, source, replace),
+        SnapshotKind::Delta => delta(engine, source),
+    }
+}
+
+fn full(engine: &dyn Engine, source: &(impl Source + ?Sized), replace: bool) -> Result<SnapshotInfo> {
+    let mut info = None;
+    engine.replace(!replace, &mut |fresh| {
+        let walked = read::walk(source, false, |_, record| fresh.write(record.tree, record.key, record.value))?;
+        let mut digest = [0; 32];
+        fresh.read(&mut |reader| {
+            digest = record::digest_bytes(reader)?;
+            Ok(())
+        })?;
+        if digest != walked.manifest.digest {
+            return Err(Error::corrupt("snapshot: its content has another digest than it says"));
+        }
+        info = Some(walked.info());
+        Ok(walked.position())
+    })?;
+    info.ok_or_else(|| Error::internal("the engine replaced its state without having filled it"))
+}
+
+fn delta(engine: &dyn Engine, source: &(impl Source + ?Sized)) -> Result<SnapshotInfo> {
+    let walked = read::walk(source, false, |_, _| Ok(()))?;
+    let Some((base, end)) = walked.header.between else {
+        return Err(Error::internal("a delta without a base"));
+    };
+    let here = engine.position(&engine.sync()?)?;
+    let there = walked.position();
+    let diverged = |what: &str| Err(Error::new(ErrorKind::Diverged, format!("snapshot: {what}")));
+    if end.lineage != here.cursor.lineage {
+        return diverged("a delta of another store, or this one has written since it took that one's state over");
+    }
+    if here.came_through(&end) && begun(engine)?.is_none() {
+        return Ok(walked.info());
+    }
+    let too_old = there.epochs.first().is_some_and(|first| here.cursor.epoch.number < first.epoch.number);
+    if base.sequence > here.cursor.sequence || too_old {
+        return Err(Error::new(
+            ErrorKind::NeedsFull,
+            format!(
+                "snapshot: a delta from commit {}, and this state stands at {}; import what lies between, or a full one",
+                base.sequence, here.cursor.sequence
+            ),
+        ));
+    }
+    if !there.came_through(&here.cursor) {
+        return diverged("a delta of another branch of this state's history");
+    }
+    if let Some(begun) = begun(engine)?.filter(|begun| !there.came_through(begun)) {
+        return Err(Error::conflict(format!(
+            "snapshot: a delta that leads to commit {} was imported in part; import that one again, or a later one",
+            begun.sequence
+        )));
+    }
+    let mut step = Step { engine, here, end: end.to_bytes(), writes: Vec::new(), bytes: 0, begun: false };
+    let again = read::walk(source, false, |_, record| step.write(record.tree, record.key, record.value))?;
+    if again != walked {
+        return Err(Error::corrupt("snapshot: the file changed while it was read"));
+    }
+    step.finish(there)?;
+    Ok(walked.info())
+}
+
+/// Where a delta leads that was imported in part.
+///
+/// # Errors
+/// `Corrupt`; those of the engine.
+pub(super) fn begun(engine: &dyn Engine) -> Result<Option<Cursor>> {
+    let note = engine.get(Tree::Meta, APPLYING_KEY)?;
+    let cursor = |note: Value| {
+        let bytes = note.first_chunk::<40>().filter(|_| note.len() == 40);
+        bytes.map(Cursor::from_bytes).ok_or_else(|| Error::corrupt("meta: the note of a delta in part is damaged"))
+    };
+    note.map(cursor).transpose()
+}
+
+/// A delta on its way into the store.
+struct Step<'e> {
+    engine: &'e dyn Engine,
+    here: Position,
+    end: [u8; 40],
+    writes: Vec<(Tree, Vec<u8>, Option<Value>)>,
+    bytes: usize,
+    begun: bool,
+}
+
+impl Step<'_> {
+    fn write(&mut self, tree: Tree, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        if self.writes.len() >= STEP_WRITES || self.bytes >= STEP_BYTES {
+            self.begun = true;
+            let here = self.here.clone();
+            self.commit(here, Some(Value::from(self.end.as_slice())))?;
+        }
+        self.bytes += key.len() + value.map_or(0, <[u8]>::len);
+        self.writes.push((tree, key.to_vec(), value.map(Value::from)));
+        Ok(())
+    }
+
+    fn finish(mut self, there: Position) -> Result<()> {
+        self.commit(there, None)
+    }
+
+    fn commit(&mut self, position: Position, applying: Option<Value>) -> Result<()> {
+        let writes = std::mem::take(&mut self.writes);
+        self.bytes = 0;
+        let options = TxnOptions { adopt: Some(position), ..TxnOptions::default() };
+        let begun = self.begun || self.engine.get(Tree::Meta, APPLYING_KEY)?.is_some();
+        self.engine.transact(&options, &mut |txn| {
+            for (tree, key, value) in &writes {
+                match value {
+                    Some(value) => txn.put(*tree, key, value.clone())?,
+                    None => txn.delete(*tree, key)?,
+                }
+            }
+            match &applying {
+                Some(end) => txn.put(Tree::Meta, APPLYING_KEY, end.clone()),
+                None if begun => txn.delete(Tree::Meta, APPLYING_KEY),
+                None => Ok(()),
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl Walked {
+    pub(super) fn position(&self) -> Position {
+        Position { cursor: self.manifest.end, epochs: self.manifest.epochs.clone() }
+    }
+
+    pub(super) fn info(&self) -> SnapshotInfo {
+        let digest = (self.header.kind() == SnapshotKind::Full).then_some(self.manifest.digest);
+        SnapshotInfo::new(&self.header, self.manifest.end, digest, &self.manifest.totals, self.bytes)
+    }
+}
