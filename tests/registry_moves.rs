@@ -1,5 +1,8 @@
-//! Renames and deletes of models with 10,000 versions under the eyes of readers, and of smaller ones when the power
+//! Renames and deletes of models with thousands of versions under the eyes of readers, and of smaller ones when the power
 //! goes: every reader, at every moment, finds it done or not begun.
+//!
+//! The sizes here are for every day. With `MLP_MOVES_FULL` set, the power goes at every single call, readers look
+//! at every step, and models have ten thousand versions; that takes minutes.
 
 #![cfg(feature = "sled")]
 
@@ -18,7 +21,12 @@ use ml_persistence::{
 };
 
 /// Rows that a reader asks for at once.
-const PAGE: u32 = 150;
+const PAGE: u32 = 20;
+
+/// `every_day`, or `full` when that is asked for.
+fn size<T>(every_day: T, full: T) -> T {
+    if std::env::var_os("MLP_MOVES_FULL").is_some() { full } else { every_day }
+}
 
 /// Registers `count` versions with labels, stages, external ids and shared artifacts, and an alias on one of them.
 fn fill(registry: &Registry, model: &str, count: u32) {
@@ -154,7 +162,7 @@ fn records(db: &MlPersistence) -> u64 {
     report.records
 }
 
-/// Runs `work` while two readers look, once for each step that it tells of; answers how long it took and how often
+/// Runs `work` while two readers look, after each few steps that it tells of; answers how long it took and how often
 /// they looked.
 fn watched(
     db: &MlPersistence,
@@ -183,7 +191,13 @@ fn watched(
             }));
         }
         let clock = Stopwatch::start();
-        work(&mut |_| signals.iter().for_each(|signal| signal.send(()).expect("the reader goes on")));
+        let mut steps = 0;
+        work(&mut |_| {
+            if steps % size(2, 1) == 0 {
+                signals.iter().for_each(|signal| signal.send(()).expect("the reader goes on"));
+            }
+            steps += 1;
+        });
         let took = clock.elapsed().as_millis();
         drop(signals);
         (took, readers.into_iter().map(|reader| reader.join().expect("no panic")).sum())
@@ -220,13 +234,13 @@ fn moved_under_readers(engine: EngineKind, count: u32) {
 }
 
 #[test]
-fn ten_thousand_versions_are_renamed_and_deleted_at_one_moment_for_every_reader() {
-    moved_under_readers(EngineKind::Memory, 10_000);
+fn thousands_of_versions_are_renamed_and_deleted_at_one_moment_for_every_reader() {
+    moved_under_readers(EngineKind::Memory, size(2_500, 10_000));
 }
 
 #[test]
 fn on_sled_too_a_model_is_renamed_and_deleted_at_one_moment_for_every_reader() {
-    moved_under_readers(EngineKind::Sled, 1_000);
+    moved_under_readers(EngineKind::Sled, size(500, 10_000));
 }
 
 /// A registry on a disk, as an opening finds it before it recovers, with every commit synced on its own.
@@ -252,7 +266,8 @@ fn assert_clean(store: &RecordStore, doing: &str) {
 
 /// Cuts the power at calls of the disk all through `work`, opens what is left, looks, recovers, and looks again.
 fn cut_everywhere(old: &str, new: Option<&str>, step: usize, work: impl Fn(&Registry) -> Result<()>) {
-    const COUNT: u32 = 300;
+    // More than one step of a copy takes.
+    const COUNT: u32 = 260;
     let disk = SimDisk::recording();
     let (store, registry) = on(&disk).expect("a fresh disk");
     fill(&registry, old, COUNT);
@@ -306,10 +321,12 @@ fn cut_everywhere(old: &str, new: Option<&str>, step: usize, work: impl Fn(&Regi
 
 #[test]
 fn a_power_cut_anywhere_in_a_rename_leaves_it_done_or_not_begun() {
-    cut_everywhere("old", Some("new"), 3, |registry| registry.rename_model("old", "new", &Change::new()).map(drop));
+    cut_everywhere("old", Some("new"), size(9, 1), |registry| {
+        registry.rename_model("old", "new", &Change::new()).map(drop)
+    });
 }
 
 #[test]
 fn a_power_cut_anywhere_in_a_delete_leaves_it_done_or_not_begun() {
-    cut_everywhere("old", None, 1, |registry| registry.delete_model("old", &Change::new()).map(drop));
+    cut_everywhere("old", None, size(4, 1), |registry| registry.delete_model("old", &Change::new()).map(drop));
 }

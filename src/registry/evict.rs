@@ -12,11 +12,12 @@ use super::{Change, PAGE_SIZE_MAX, Registry, Version};
 use crate::engine::Direction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
-use crate::record::View;
+use crate::record::{PAGE_BYTES, View};
 
 impl Registry {
     /// The `limit` versions, of all models, that were used least recently, the longest unused first; archived ones and
-    /// active ones too. Rows that can't be read are left out: listings and verify name them.
+    /// active ones too. Fewer when they weigh more than [`PAGE_BYTES`] together, but one at least if there is one. Rows
+    /// that can't be read are left out: listings and verify name them.
     ///
     /// # Errors
     /// `Invalid` for a limit outside 1..=1000; what the engine answers.
@@ -54,13 +55,21 @@ impl RegistryTxn<'_, '_> {
 
 fn least_recently_used(view: &View<'_>, limit: usize) -> Result<Vec<Version>> {
     let mut found = Vec::new();
+    let mut bytes = 0;
     let mut after: Option<Vec<u8>> = None;
     loop {
         let wanted = limit - found.len();
         let page = view.index_page(&VERSION_USES, KeyWriter::new(), Direction::Ascending, after.as_deref(), wanted)?;
         for entry in &page.entries {
             match version(view, &entry.primary) {
-                Ok(version) => found.extend(version),
+                Ok(Some((weight, version))) => {
+                    found.push(version);
+                    bytes += weight;
+                    if bytes >= PAGE_BYTES {
+                        return Ok(found);
+                    }
+                }
+                Ok(None) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {}
                 Err(error) => return Err(error),
             }
@@ -72,9 +81,9 @@ fn least_recently_used(view: &View<'_>, limit: usize) -> Result<Vec<Version>> {
     }
 }
 
-/// The version at this key; `None` for a leftover.
-fn version(view: &View<'_>, key: &[u8]) -> Result<Option<Version>> {
+/// The version at this key and about its bytes; `None` for a leftover.
+fn version(view: &View<'_>, key: &[u8]) -> Result<Option<(usize, Version)>> {
     let Some(record) = view.get::<VersionRecord>(key)? else { return Ok(None) };
     let holder = view.get::<ModelRecord>(&keys::model(&record.model))?.filter(|holder| record.is_of(holder));
-    Ok(holder.map(|holder| Version::of(record, &holder)))
+    Ok(holder.map(|holder| (record.weight(), Version::of(record, &holder))))
 }

@@ -334,9 +334,12 @@ impl Registry {
     /// kept.
     ///
     /// # Errors
-    /// `NotFound` for a missing model; `Corrupt`.
+    /// `Invalid` for what can't be an alias; `NotFound` for a missing model; `Corrupt`.
     pub fn alias_history(&self, model: &str, filter: &MoveFilter) -> Result<Vec<PointerMove>> {
         name::check_model(model)?;
+        if let Some(Pointer::Alias(alias)) = &filter.pointer {
+            name::check_alias_syntax(alias)?;
+        }
         self.store.read(|view| {
             let holder = read::model(view, model)?.ok_or_else(|| txn::no_such_model(model))?;
             pointers::moves(view, &holder, filter)

@@ -15,7 +15,8 @@
 //!
 //! Stopped before the fence, nothing has happened: the copies are leftovers of a life that never began, and are swept
 //! away. Stopped behind it, the sweep goes on at the next opening or with the next writes. Somebody who takes the new
-//! name while the rows are being copied wins: the rename answers `AlreadyExists`.
+//! name while the rows are being copied wins: the rename answers `AlreadyExists`, or `Conflict` when that somebody has
+//! registered a version and left again.
 //!
 //! The revision that the caller expects is compared at the fence. A version keeps its revision: nothing was said about
 //! it.
@@ -236,10 +237,13 @@ fn begin(txn: &mut Transaction<'_>, name: &str, new_name: &str, change: &Change)
 fn mover(txn: &mut Transaction<'_>, moving: &Move) -> Result<ModelRecord> {
     let name = &moving.from.model;
     let model = txn.get::<ModelRecord>(&keys::model(name))?.ok_or_else(|| no_such_model(name))?;
-    if !leftovers::is_moving(Some(&model), &moving.from, &moving.to) {
-        return Err(Error::conflict(format!("model {name:?}: renamed or replaced by somebody else meanwhile")));
-    }
+    // First: whoever registered under the new name has ended the rename, too (`row.rs`).
     expect_free(txn, &moving.to.model)?;
+    if !leftovers::is_moving(Some(&model), &moving.from, &moving.to) {
+        return Err(Error::conflict(format!(
+            "model {name:?}: renamed or replaced, or its new name used, by somebody else meanwhile"
+        )));
+    }
     Ok(model)
 }
 

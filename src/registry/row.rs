@@ -33,8 +33,8 @@ pub(crate) fn insert(
 
 /// Sweeps leftovers away that hold the row's key, its label or its external id.
 fn make_way(txn: &mut Transaction<'_>, record: &VersionRecord) -> Result<()> {
-    // Who registers takes the place of a copy that a rename has made ahead: the rename will find the name taken. Who
-    // copies gives way to an earlier copy.
+    // Who registers takes the place of a copy that a rename has made ahead, and ends that rename. Who copies gives way
+    // to an earlier copy.
     let sweep_at = if record.copy_of.is_none() { evict_at } else { sweep_at };
     sweep_at(txn, &keys::version(&record.model, record.number))?;
     if let Some(label) = &record.label
@@ -137,8 +137,12 @@ fn remove_leftover(txn: &mut Transaction<'_>, key: &[u8], moving_too: bool) -> R
         }
         Some(Fate::CopiedFrom(source)) => {
             let from = txn.get::<ModelRecord>(&keys::model(&source.model))?;
-            if !moving_too && leftovers::is_moving(from.as_ref(), source, &row.life()) {
-                return Ok(None);
+            if let Some(from) = from.filter(|from| leftovers::is_moving(Some(from), source, &row.life())) {
+                if !moving_too {
+                    return Ok(None);
+                }
+                // The rename is over, also if the name is free again by its fence: it would lack this copy.
+                txn.restate(Some(&from), ModelRecord { moving_to: None, ..from.clone() })?;
             }
             release_unless_copy(txn, &row)?;
         }

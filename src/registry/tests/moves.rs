@@ -338,6 +338,32 @@ fn whoever_takes_the_new_name_first_has_it() {
     no_leftovers(&room);
 }
 
+/// A rename once lost every copy that had made way meanwhile, and the sweep then freed the versions for good.
+#[test]
+fn a_model_that_takes_the_new_name_and_goes_again_ends_the_rename_and_loses_no_version() {
+    for label in [None, Some("label-9")] {
+        let room = Room::new();
+        furnish(&room, "a");
+        let before = seen(&room.registry, "a");
+        let mut taken = false;
+        let outcome = room.registry.rename_model_with("a", "b", &any(), |_| {
+            if !std::mem::replace(&mut taken, true) {
+                let new = label.map_or_else(NewVersion::new, |label| NewVersion::new().label(label));
+                assert_eq!(room.registry.register_version("b", new).unwrap().version, 1);
+                assert_eq!(room.registry.delete_model("b", &any()).unwrap(), 1);
+                room.assert_clean();
+            }
+        });
+        assert_eq!(kind(outcome), ErrorKind::Conflict);
+        assert_eq!(seen(&room.registry, "a"), before);
+        no_leftovers(&room);
+        // Nothing stands in the way of another try.
+        room.registry.rename_model("a", "b", &any()).unwrap();
+        assert_eq!(seen(&room.registry, "b"), before);
+        no_leftovers(&room);
+    }
+}
+
 #[test]
 fn of_two_renames_to_one_name_the_first_goes_on_and_of_one_model_the_last() {
     let room = Room::new();

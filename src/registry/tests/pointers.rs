@@ -161,3 +161,13 @@ fn the_history_keeps_the_newest_moves_only() {
     assert_eq!((moves[0].to, moves.last().unwrap().to), (Some(MOVES_KEPT as u32 + 5), Some(6)));
     assert_eq!(room.engine.entries(crate::engine::Tree::History).len() as u64, MOVES_KEPT);
 }
+
+#[test]
+fn the_history_of_what_cannot_be_an_alias_is_refused() {
+    let room = Room::new();
+    room.register("m");
+    for alias in ["", "a b", &"x".repeat(256)] {
+        let filter = MoveFilter::new().pointer(Pointer::Alias(alias.to_owned()));
+        assert_eq!(kind(room.registry.alias_history("m", &filter)), ErrorKind::Invalid, "{alias:?}");
+    }
+}

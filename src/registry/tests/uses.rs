@@ -89,3 +89,18 @@ fn a_touch_that_races_with_an_eviction_keeps_the_version_or_finds_it_gone() {
     }
     room.assert_clean();
 }
+
+#[test]
+fn a_list_of_unused_versions_ends_where_it_gets_heavy() {
+    let room = Room::new();
+    let most = crate::record::PAGE_BYTES / 1_000_000 + 1;
+    for _ in 0..most + 2 {
+        let heavy = NewVersion::new().tag("text", "x".repeat(1_000_000));
+        room.registry.register_version("m", heavy).unwrap();
+    }
+    let numbers = |limit| -> Vec<u32> {
+        room.registry.least_recently_used(limit).unwrap().iter().map(|version| version.version).collect()
+    };
+    assert_eq!(numbers(2), [1, 2]);
+    assert_eq!(numbers(1000), (1..=most as u32).collect::<Vec<_>>());
+}
