@@ -215,14 +215,25 @@ impl Jobs {
         Ok(())
     }
 
-    fn claim_ready(&self, request: &ClaimRequest, mut finish: Option<(&Token, &Finish)>) -> Result<Vec<Lease>> {
+    fn claim_ready(&self, request: &ClaimRequest, finish: Option<(&Token, &Finish)>) -> Result<Vec<Lease>> {
+        let mut finishing = finish;
+        match self.claim_rounds(request, &mut finishing) {
+            // The completion is committed, and an error would say that it is not. What is in the way of a claim, the
+            // next claim meets and reports.
+            Err(_) if finish.is_some() && finishing.is_none() => Ok(Vec::new()),
+            outcome => outcome,
+        }
+    }
+
+    /// Looks for jobs until it has some or there are none; takes `finish` once that is committed.
+    fn claim_rounds(&self, request: &ClaimRequest, finish: &mut Option<(&Token, &Finish)>) -> Result<Vec<Lease>> {
         for _ in 0..ROUNDS_MAX {
             let mut picked = self.pick(request)?;
             if picked.candidates.is_empty() && finish.is_none() {
                 break;
             }
             let started = self.shared.store.clock().monotonic_ms();
-            let claimed = self.claim_picked(&picked.candidates, request, finish)?;
+            let claimed = self.claim_picked(&picked.candidates, request, *finish)?;
             if let Some((token, _)) = finish.take() {
                 self.shared.deadlines.forget(token.job, token.number);
             }
@@ -248,6 +259,13 @@ impl Jobs {
         request: &ClaimRequest,
         finish: Option<(&Token, &Finish)>,
     ) -> Result<Claimed> {
+        let closing = self.shared.closing.read();
+        if *closing {
+            if finish.is_none() {
+                return Err(Error::closed("the queue is closing, and hands nothing out any more"));
+            }
+            candidates = &[];
+        }
         loop {
             let claimed = self.shared.store.transact(self.durability, |txn| {
                 if let Some((token, finish)) = finish {

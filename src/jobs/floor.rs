@@ -20,6 +20,12 @@ impl Default for Floor {
 }
 
 impl Floor {
+    /// One whose scans have numbers that no floor with another `number` gives out: a scan may end after the floor in
+    /// which it began was forgotten, and must not count in its successor.
+    pub fn new(number: u64) -> Self {
+        Floor { scans: number << 32, ..Floor::default() }
+    }
+
     /// Nothing happens before this time.
     pub fn at(&self) -> u64 {
         self.at
@@ -69,6 +75,17 @@ mod tests {
             floor.tell(40);
             assert_eq!(floor.at(), 40);
         }
+    }
+
+    #[test]
+    fn a_scan_that_began_in_a_forgotten_floor_does_not_count_in_its_successor() {
+        let (mut forgotten, mut successor) = (Floor::new(1), Floor::new(2));
+        let late = forgotten.begin();
+        // The job at 50 was told while there was no floor; only the scan of the new one has seen it.
+        let seen = successor.begin();
+        successor.end(seen, Some(50));
+        successor.end(late, None);
+        assert_eq!(successor.at(), 50);
     }
 
     #[test]

@@ -132,3 +132,75 @@ fn stored_jobs_keep_their_bytes() {
     let pair = jobs.shared.store.read(|view| view.get::<Pair>(&keys::job(1))).unwrap().unwrap();
     assert_eq!(pair.head.run_at, 1_007);
 }
+
+#[test]
+fn maintain_takes_back_every_lease_that_is_past_whatever_it_passes_over() {
+    let (_engine, store) = store();
+    let clock = ManualClock::at(5_000);
+    let store =
+        RecordStore::new(Arc::clone(store.engine()), Arc::new(clock.clone()), Arc::new(crate::clock::Ids::seeded(2)));
+    let jobs = Jobs::new(store.clone(), JobsOptions::default());
+    let new: Vec<NewJob> = (0..600).map(|_| NewJob::new("q", "k").lease_ms(100)).collect();
+    jobs.enqueue_batch(&new).unwrap();
+    jobs.enqueue_batch(&new).unwrap();
+    let claim = || jobs.claim(&["q"], 600).unwrap().into_iter().map(|lease| lease.into_parts().1);
+    let tokens: Vec<Token> = claim().chain(claim()).collect();
+    // In a transaction of the caller's own, of which memory does not learn.
+    store.transact(Durability::PowerLoss, |txn| txn.jobs().complete(&tokens[0], None)).unwrap();
+    clock.advance(100);
+    assert_eq!(jobs.maintain().unwrap().taken_back, 1_199);
+}
+
+#[test]
+fn a_lease_once_seen_to_be_lost_stays_lost() {
+    let (_engine, jobs) = queue();
+    let id = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let lease = jobs.claim(&["q"], 1).unwrap().remove(0);
+    // A heartbeat of another thread: committed, and noted only after the end of the claim.
+    let late = jobs.shared.store.read(|view| view.get::<Pair>(&keys::job(id.0))).unwrap().unwrap();
+    jobs.release(&lease.token()).unwrap();
+    assert!(lease.is_lost());
+    jobs.shared.deadlines.note(&late, 0);
+    assert!(lease.is_lost());
+    drop(lease.into_parts());
+}
+
+/// A wall clock that goes back by an hour at a given look.
+#[derive(Debug, Default)]
+struct GoesBack {
+    looks: std::sync::atomic::AtomicU64,
+    at: std::sync::atomic::AtomicU64,
+}
+
+impl crate::clock::Clock for GoesBack {
+    fn now_ms(&self) -> u64 {
+        use std::sync::atomic::Ordering::SeqCst;
+        let (look, at) = (self.looks.fetch_add(1, SeqCst), self.at.load(SeqCst));
+        if at != 0 && look < at { 8_000_000 } else { 4_000_000 }
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_job_found_due_is_not_forgotten_when_the_clock_goes_back_before_it_is_promoted() {
+    use std::sync::atomic::Ordering::SeqCst;
+    // Whichever look of the claim the jump comes before.
+    for looks in 1..8 {
+        let (_engine, store) = store();
+        let clock = Arc::new(GoesBack::default());
+        let ids = Arc::new(crate::clock::Ids::seeded(2));
+        let shared: Arc<dyn crate::clock::Clock> = Arc::<GoesBack>::clone(&clock);
+        let jobs = Jobs::new(RecordStore::new(Arc::clone(store.engine()), shared, ids), JobsOptions::default());
+        jobs.enqueue(NewJob::new("q", "k").run_at(5_000_000)).unwrap();
+        clock.at.store(clock.looks.load(SeqCst) + looks, SeqCst);
+        let mut claimed = jobs.claim(&["q"], 1).unwrap();
+        // Its time comes once more.
+        clock.at.store(u64::MAX, SeqCst);
+        claimed.extend(jobs.claim(&["q"], 1).unwrap());
+        assert_eq!(claimed.len(), 1, "the jump before look {looks} lost the job");
+        claimed.into_iter().for_each(|lease| drop(lease.into_parts()));
+    }
+}

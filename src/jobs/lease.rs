@@ -1,6 +1,7 @@
 //! What a worker holds while it works on a job.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::act::Finish;
 use super::state::Reason;
@@ -23,6 +24,8 @@ pub struct Lease {
     unfinished: bool,
     /// Kept for the attempt's record when a finish failed.
     error: Option<String>,
+    /// Was seen to be over.
+    lost: AtomicBool,
 }
 
 impl fmt::Debug for Lease {
@@ -33,7 +36,7 @@ impl fmt::Debug for Lease {
 
 impl Lease {
     pub(crate) fn new(jobs: Jobs, token: Token, job: Job) -> Self {
-        Lease { jobs, token, job, unfinished: true, error: None }
+        Lease { jobs, token, job, unfinished: true, error: None, lost: AtomicBool::new(false) }
     }
 
     /// The job as it was claimed.
@@ -79,7 +82,11 @@ impl Lease {
     /// so, and every further call answers `LeaseLost`. `false` is no promise: a heartbeat is.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.jobs.shared.deadlines.held(&self.token).is_none()
+        // A heartbeat of another thread that came before the end may be noted after it.
+        if self.jobs.shared.deadlines.held(&self.token).is_none() {
+            self.lost.store(true, Ordering::SeqCst);
+        }
+        self.lost.load(Ordering::SeqCst)
     }
 
     /// Milliseconds until the lease runs out by the monotonic clock; 0 when it has, or when the claim is over.

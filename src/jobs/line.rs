@@ -11,6 +11,8 @@ use super::window::Window;
 /// One queue.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
+    /// Its number: a line that was forgotten and made anew has another.
+    pub number: u64,
     pub window: Window,
     /// `None` until it was read or told.
     pub paused: Option<bool>,
@@ -29,6 +31,19 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A line of which nothing is known yet.
+    pub fn new(number: u64) -> Self {
+        Line { number, due: Floor::new(number), prunable: Floor::new(number), ..Line::default() }
+    }
+
+    /// Notes whether the queue is paused, as somebody has read it who saw this line before as `number`. What was told
+    /// meanwhile is newer; a line made since then was not there to be told, and has to be read for anew.
+    pub fn learn_paused(&mut self, number: u64, paused: bool) {
+        if self.number == number {
+            self.paused.get_or_insert(paused);
+        }
+    }
+
     /// How many sleepers it could give a job to; at least one where the line may go on unseen.
     pub fn offers(&self) -> usize {
         if self.paused == Some(true) { 0 } else { self.window.hopes() }
@@ -44,5 +59,21 @@ impl Line {
         let at = self.due.at();
         let wanted = !self.waiting.is_empty() && self.rung == 0 && self.paused != Some(true);
         (wanted && at != u64::MAX && self.rung_at != Some(at)).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_was_read_before_a_line_was_forgotten_does_not_count_in_its_successor() {
+        let mut line = Line::new(1);
+        line.learn_paused(1, true);
+        assert_eq!(line.paused, Some(true));
+        // Forgotten and made anew; the resume between was told to nobody.
+        let mut successor = Line::new(2);
+        successor.learn_paused(1, true);
+        assert_eq!(successor.paused, None);
     }
 }

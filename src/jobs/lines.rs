@@ -84,7 +84,8 @@ impl State {
     pub fn line(&mut self, queue: &str) -> &mut Line {
         if !self.lines.contains_key(queue) {
             self.make_room();
-            self.lines.insert(queue.into(), Line::default());
+            let number = self.ticket();
+            self.lines.insert(queue.into(), Line::new(number));
         }
         self.lines.get_mut(queue).expect("it is there, or was just put there")
     }
@@ -94,7 +95,7 @@ impl State {
         self.lines.get_mut(queue)
     }
 
-    /// A number for a set of candidates.
+    /// A number for a set of candidates, or for a line. Never given out twice.
     pub fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets

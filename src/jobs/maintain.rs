@@ -52,14 +52,14 @@ pub(crate) fn queues(view: &View<'_>) -> Result<BTreeSet<String>> {
     groups.iter().map(|(group, _)| KeyReader::new(group).str()).collect()
 }
 
-/// Repeats a sweep that stops after [`STEPS_MAX`] steps for as long as it goes all those steps.
+/// Repeats a sweep that stops after [`STEPS_MAX`] steps until it finds nothing more to change. How much one changed does
+/// not say whether it went all its steps: it passes over what has changed in another way, or can't be read.
 fn to_the_end(mut sweep: impl FnMut() -> Result<u64>) -> Result<u64> {
     let mut changed = 0;
     loop {
-        let step = sweep()?;
-        changed += step;
-        if step < (STEP * STEPS_MAX) as u64 {
-            return Ok(changed);
+        match sweep()? {
+            0 => return Ok(changed),
+            step => changed += step,
         }
     }
 }
@@ -128,7 +128,8 @@ impl Jobs {
                 let mut step = 0;
                 for id in &due {
                     let Some(pair) = readable(txn, *id)? else { continue };
-                    let now = txn.now_ms();
+                    // By the time that the scan went by: what it found due is due, wherever the clock has gone since,
+                    // for the floor rises above it.
                     if pair.head.state.waits() && pair.head.run_at <= now {
                         apply(txn, &pair, &Event::Promote { now })?;
                         step += 1;

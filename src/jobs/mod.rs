@@ -67,6 +67,8 @@ mod window_tests;
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use crate::config::Durability;
 use crate::engine::{Epoch, Observer};
 use crate::error::{Error, ErrorKind, Result};
@@ -119,6 +121,9 @@ struct Shared {
     lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
+    /// Whether the queue is closing and hands nothing out any more. A claim holds it for reading while it commits, so
+    /// whoever sets it knows that every claim is either to be seen or not to be.
+    closing: RwLock<bool>,
 }
 
 impl Shared {
@@ -136,7 +141,8 @@ impl Jobs {
         let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
         store.engine().observe(Arc::downgrade(&observer));
         let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
-        let shared = Shared { store, lines, deadlines, dropped: dropped::Dropped::default() };
+        let (dropped, closing) = (dropped::Dropped::default(), RwLock::default());
+        let shared = Shared { store, lines, deadlines, dropped, closing };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 

@@ -108,11 +108,11 @@ impl Jobs {
                 Some(true) => break,
                 Some(false) => {}
                 None => {
+                    let number = line.number;
                     drop(state);
                     let paused = is_paused(&self.shared.store, queue)?;
                     state = lines.lock();
-                    // What was told meanwhile is newer.
-                    state.line(queue).paused.get_or_insert(paused);
+                    state.line(queue).learn_paused(number, paused);
                     continue;
                 }
             }

@@ -43,11 +43,14 @@ pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
 }
 
 impl Jobs {
-    /// Releases every lease of this opening, for a clean close: no crash is counted and no attempt. Tokens are over.
+    /// Releases every lease of this opening, for a clean close: no crash is counted and no attempt. Tokens are over,
+    /// and nothing is claimed any more: what is let go here would only be held again when the store closes.
     ///
     /// # Errors
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
+        // Waits for the claims that are being committed: their leases are among those to be let go.
+        *self.shared.closing.write() = true;
         self.fail_dropped()?;
         let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })
