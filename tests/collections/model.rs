@@ -22,6 +22,9 @@ struct Model {
 /// An entry of an index, as the model sees it: values in part order.
 type Entry = Vec<Value>;
 
+/// From where to where a part's values lie.
+type Range = (Bound<Value>, Bound<Value>);
+
 fn entries(index: &IndexSpec, item: &Item) -> Vec<Entry> {
     let mut entries: Vec<Entry> = vec![Vec::new()];
     for (field, _) in &index.parts {
@@ -73,7 +76,7 @@ fn question(dice: &Dice, model: &Model, index: &IndexSpec) -> Question {
     // Values that are there, mostly.
     let from = |dice: &Dice| if all.is_empty() || dice.once_in(4) { drawn.clone() } else { dice.pick(&all).clone() };
     let mut query = Query::index(index.name);
-    let mut tests: Vec<(usize, (Bound<Value>, Bound<Value>))> = Vec::new();
+    let mut tests: Vec<(usize, Range)> = Vec::new();
     let mut start: Option<(usize, Vec<u8>)> = None;
     let equal = dice.below(index.parts.len() + 1);
     // What has no value to ask with ends the equal parts.
@@ -142,7 +145,7 @@ fn question(dice: &Dice, model: &Model, index: &IndexSpec) -> Question {
     }
     let turned = (ordered > 0 && flip) != reversed;
     let expected = answer(model, index, turned, |entry| {
-        let inside = |(place, bounds): &(usize, (Bound<Value>, Bound<Value>))| {
+        let inside = |(place, bounds): &(usize, Range)| {
             let value = &entry[*place];
             let above = match &bounds.0 {
                 Bound::Included(low) => value >= low,
