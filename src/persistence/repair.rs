@@ -22,9 +22,10 @@ fn everything(run: &mut Repairer<'_>) -> Result<()> {
     kv::repair(run)?;
     jobs::repair(run)?;
     registry::repair(run)?;
-    for collection in run.store().collections() {
-        collection.repair(run)?;
-    }
+    let collections = run.store().collections();
+    let opened: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
+    repair::collections(run, &opened)?;
+    collections.iter().try_for_each(|collection| collection.repair(run))?;
     repair::pieces(run)?;
     let mut known = Report::default();
     super::verify::claim(&mut known);

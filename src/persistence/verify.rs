@@ -20,7 +20,10 @@ fn everything(records: &RecordStore, view: &View<'_>, report: &mut Report) -> Re
     registry::verify(view, report)?;
     jobs::verify(view, report)?;
     kv::verify(view, report)?;
-    records.collections().iter().try_for_each(|collection| collection.verify(view, report))?;
+    let collections = records.collections();
+    let opened: Vec<&str> = collections.iter().map(|collection| collection.name()).collect();
+    scrub::verify_collections(view, &opened, report)?;
+    collections.iter().try_for_each(|collection| collection.verify(view, report))?;
     quarantine::verify(view, report)?;
     scrub::verify_pieces(view, report)?;
     claim(report);

@@ -8,7 +8,7 @@ use crate::config::Durability;
 use crate::engine::{Committed, Engine, TxnOptions};
 use crate::error::{Error, Result};
 
-use super::collection::{Checked, OpenedCollections};
+use super::collection::{BuilderSeat, Checked, OpenedCollections};
 use super::txn::Transaction;
 use super::view::View;
 
@@ -57,6 +57,11 @@ impl RecordStore {
     /// The collections that this process has opened, by name: what verify and repair know of hosts' records.
     pub(crate) fn collections(&self) -> Vec<Arc<dyn Checked>> {
         self.opened.snapshot().values().cloned().collect()
+    }
+
+    /// The seat of the builder of `T`, or `None` while somebody builds: he hears of the wish.
+    pub(crate) fn take_builder_seat<T: 'static>(&self) -> Option<BuilderSeat> {
+        self.opened.take_seat::<T>()
     }
 
     pub(super) fn opened(&self) -> &OpenedCollections {

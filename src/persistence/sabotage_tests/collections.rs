@@ -150,6 +150,47 @@ fn index_entries_of_a_collection_that_nobody_has_opened_are_left_alone() {
 }
 
 #[test]
+fn damage_in_a_collection_that_nobody_has_opened_is_reported_and_mended_once_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let open_again = || open(MlPersistence::builder(folder.path()).engine(EngineKind::Memory));
+    let db = open_again();
+    let small = |slug: &str| Post { body: String::new(), ..post(slug) };
+    ["a", "b", "c"].iter().for_each(|slug| drop(db.collection::<Post>().unwrap().save(small(slug)).unwrap()));
+    let key = keys::collected("posts", &KeyWriter::new().str("b").finish());
+    Raw(&db).flip(Tree::Records, &key);
+    drop(db);
+    let db = open_again();
+    let kinds = |db: &MlPersistence| -> Vec<_> {
+        db.verify().unwrap().violations.iter().map(|found| (found.kind, found.tree)).collect()
+    };
+    assert_eq!(kinds(&db), [(ViolationKind::Unreadable, "records")]);
+    let repaired = db.repair().unwrap();
+    assert_eq!((repaired.unresolved_found, repaired.quarantined_found), (1, 0));
+    assert_eq!(kinds(&db), [(ViolationKind::Unreadable, "records")], "left where it lies");
+    let posts = db.collection::<Post>().unwrap();
+    assert_eq!(db.repair().unwrap().quarantined_found, 1);
+    assert_eq!(kinds(&db), []);
+    assert_eq!(posts.count().unwrap(), 2);
+}
+
+#[test]
+fn a_damaged_definition_of_one_collection_stops_neither_verify_nor_repair_of_the_rest() {
+    let db = with_posts(&["a", "b"]);
+    populate(&db, true);
+    Raw(&db).flip_first(Tree::Meta, &keys::meta("collection", KeyWriter::new()));
+    let jobs_entries = entries(&db, Tree::Jobs).len();
+    let found = db.verify().unwrap();
+    assert!(found.violations.iter().any(|found| found.kind == ViolationKind::Unreadable && found.tree == "meta"));
+    let records_seen = found.records;
+    assert!(records_seen as usize >= jobs_entries);
+    // Something else is wrong beside it, and is put right all the same.
+    Raw(&db).put(Tree::Index, &keys::index_entry(9_999, &[1], Some(b"x")).unwrap(), Some(b""));
+    let repaired = db.repair().unwrap();
+    assert!(repaired.unresolved_found >= 1);
+    assert_eq!(repaired.entries_removed, 1);
+}
+
+#[test]
 fn a_hundred_thousand_records_are_repaired_page_by_page() {
     let records = 100_000u32;
     let db = open(MlPersistence::in_memory());

@@ -174,16 +174,19 @@ impl<T: Record> Collection<T> {
     /// How many records the counter has in `group`: one key is read. A group of several fields is a tuple.
     ///
     /// # Errors
-    /// `Invalid` for a counter that is not declared, or a group of another type; `Unavailable` while it is under
-    /// construction; `Corrupt`.
+    /// `Invalid` for a counter that is not declared or is a sum, or a group of another type; `Unavailable` while it is
+    /// under construction; `Corrupt`.
     pub fn count_by(&self, counter: &str, group: impl Ordered) -> Result<u64> {
+        if rule(&*self.layout()?, counter)?.is_sum() {
+            return Err(Error::invalid(format!("counter {counter}: a sum does not tell how many there are")));
+        }
         as_count(self.sum(counter, group)?, counter)
     }
 
     /// The sum that the counter has in `group`: one key is read.
     ///
     /// # Errors
-    /// As [`Collection::count_by`].
+    /// As [`Collection::count_by`], but for sums and counts alike.
     pub fn sum(&self, counter: &str, group: impl Ordered) -> Result<i64> {
         let opened = self.layout()?;
         let group = group_bytes(rule(&opened, counter)?, &group)?;

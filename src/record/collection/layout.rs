@@ -10,13 +10,13 @@ use super::ordered::Ordered;
 use super::record::{OldRecord, Record, Row};
 use crate::codec::{self, Part};
 use crate::engine::{KeyRange, Tree, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::catalog;
 use crate::record::kind::Kind;
 use crate::record::repair::{self, Repairer};
 use crate::record::schema::{CounterRef, IndexPlace, IndexRef};
-use crate::record::scrub::{self, Report};
+use crate::record::scrub::{self, Report, ViolationKind};
 use crate::record::value::PartReader;
 use crate::record::{Entries, PartWriter, Sums, View};
 
@@ -126,6 +126,13 @@ impl<T: Record> Layout<T> {
         self.current(stored, &mut PartReader::in_view(view.reader()))
     }
 
+    /// As [`Layout::current_in`], once it is known how far a construction has come: what its records are judged by.
+    fn judged_in(self: &Arc<Self>, view: &View<'_>) -> Result<Arc<Self>> {
+        let layout = self.current_in(view)?;
+        view.get_part::<Build>(catalog::COLLECTION_BUILD, &build_key(T::COLLECTION))?;
+        Ok(layout)
+    }
+
     /// The bytes of a key.
     ///
     /// # Errors
@@ -166,6 +173,14 @@ impl<T: Record> Layout<T> {
     /// The number of the counter of this name, with whether it is under construction.
     pub(super) fn counter_named(&self, name: &str) -> Option<(u32, bool)> {
         self.counters.iter().find(|counter| counter.name == name).map(|counter| (counter.number, counter.building))
+    }
+}
+
+/// Sorts what keeps one collection from being judged (inner) from what stops the sweep over all of them (outer).
+fn usable<L>(layout: Result<L>) -> Result<Result<L>> {
+    match layout {
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(Err(error)),
+        layout => scrub::damage(layout),
     }
 }
 
@@ -247,12 +262,25 @@ impl<T: Record> Checked for Opened<T> {
     }
 
     fn verify(&self, view: &View<'_>, report: &mut Report) -> Result<()> {
-        scrub::verify_kind(&*self.0.current_in(view)?, view, report)
+        match usable(self.0.judged_in(view))? {
+            Ok(layout) => scrub::verify_kind(&*layout, view, report),
+            Err(error) => {
+                let (key, why) = (definition_key(T::COLLECTION), error.to_string());
+                report.violation(ViolationKind::ReferenceBroken, Tree::Meta, &key, why);
+                Ok(())
+            }
+        }
     }
 
     fn repair(&self, run: &mut Repairer<'_>) -> Result<()> {
         let store = run.store();
-        let layout = store.read(|view| self.0.current_in(view))?;
+        let layout = match usable(store.read(|view| self.0.judged_in(view)))? {
+            Ok(layout) => layout,
+            Err(error) => {
+                run.leave(Tree::Meta, &definition_key(T::COLLECTION), error.to_string());
+                return Ok(());
+            }
+        };
         repair::records_of(run, &*layout, |txn, key, reason, changes| {
             changes.set_aside(txn, Tree::Records, key, reason)
         })

@@ -44,4 +44,4 @@ pub use record::{OldRecord, Record, Row};
 pub use schema::{Part, Schema, asc, desc};
 pub use txn::CollectionTxn;
 
-pub(crate) use opened::{Checked, OpenedCollections, Snapshot};
+pub(crate) use opened::{BuilderSeat, Checked, OpenedCollections, Snapshot};

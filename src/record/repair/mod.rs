@@ -30,6 +30,7 @@
 //! The honest limit: a recount takes one long point in time, which an engine under heavy writing may have to begin
 //! again. Memory: one page, and one sum for each group of the counters of one kind.
 
+mod collections;
 mod pieces;
 mod records;
 mod strays;
@@ -52,6 +53,7 @@ use super::store::RecordStore;
 use super::txn::Transaction;
 use super::view::View;
 
+pub(crate) use collections::collections;
 pub(crate) use pieces::pieces;
 pub(crate) use records::{drop_entry, records, records_of, records_with};
 pub(crate) use strays::strays;

@@ -4,6 +4,7 @@
 //! ```text
 //!   check    what is wrong with one record, one entry       used by verify on a view, by repair in a transaction
 //!   records  every record of a kind, its entries, its sums  values   single values, counted by key
+//!   collections  what hosts keep, as far as no type is needed to judge it
 //!   pieces   what no value refers to                        strays   what no other check has looked at
 //!   sums     a recount against the counters
 //! ```
@@ -15,6 +16,7 @@
 //! [`DETAILS_MAX`] violations are described; all are counted.
 
 pub(super) mod check;
+pub(super) mod collections;
 pub(super) mod pieces;
 mod records;
 pub(super) mod strays;
@@ -30,6 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::view::{View, for_each};
 
+pub(crate) use collections::verify_collections;
 pub use pieces::verify_pieces;
 pub use records::verify;
 pub(crate) use records::{claim, verify_kind};

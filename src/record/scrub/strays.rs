@@ -11,12 +11,10 @@ use crate::keys::{self, KeyWriter};
 
 use super::super::view::{PAGE, View};
 use super::super::{quarantine, repair, stage};
-use super::{Report, ViolationKind};
+use super::{Report, ViolationKind, collections};
 
 /// Keys of `meta` that begin so are the engine's own.
 const ENGINE: &[u8] = &[0];
-/// Names in `meta` under which the collections of hosts keep what they are and how far their indexes are built.
-const COLLECTIONS: [&str; 4] = ["collection", "collection.build", "collection.late", "collection.numbers"];
 
 /// Claims what this layer keeps: pieces, quarantine, and the marks of repairs and of staged values; and for the engine,
 /// what it keeps for itself.
@@ -41,7 +39,7 @@ fn claim_collections(report: &mut Report) {
         }
     }
     report.claim(Tree::Records, &[0, u8::MAX]);
-    for name in COLLECTIONS {
+    for (name, _) in collections::NAMES {
         report.claim(Tree::Meta, &keys::meta(name, KeyWriter::new()));
     }
 }

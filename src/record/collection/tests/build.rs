@@ -87,6 +87,7 @@ fn a_record_that_slips_in_behind_the_scan_is_taken_in_at_the_end() {
     assert_eq!(verify(&store).violations, []);
     assert_eq!(tags.count_by("kinds", 1).unwrap(), 4);
     assert_eq!(tags.sum("weights", 1).unwrap(), 8);
+    assert_eq!(tags.count_by("weights", 1).unwrap_err().kind(), ErrorKind::Invalid, "a sum counts nothing");
 }
 
 #[test]
