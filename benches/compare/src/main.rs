@@ -9,6 +9,7 @@
 //! cargo run --release -- --sustained SECONDS       one long run each instead of bursts
 //! cargo run --release -- --churn SECONDS           ours alone: memory and stalls under rewriting of 10 MB of live data
 //! cargo run --release -- --collection SECONDS      typed records with 0, 1, 3 and 6 indexes: save, list, count
+//! cargo run --release -- --registry SECONDS        versions of a model: register, get, list, search by tag
 //! ```
 //!
 //! Markdown goes to standard output, progress to standard error. Every burst ends with a count of what is stored; a
@@ -20,6 +21,7 @@ mod churn;
 mod collection;
 mod load;
 mod options;
+mod registry;
 mod report;
 mod systems;
 
@@ -41,6 +43,9 @@ fn main() -> Result<(), Failure> {
     }
     if let Mode::Collection(_) = options.mode {
         return collection::run(&options);
+    }
+    if let Mode::Registry(_) = options.mode {
+        return registry::run(&options);
     }
     let contenders: Vec<&Contender> = systems::ALL.iter().filter(|contender| options.wants(contender)).collect();
     let mut table = Table::default();

@@ -13,6 +13,7 @@ const HELP: &str =
 compare --sustained SECONDS   one long run each (the other options hold, too)
 compare --churn SECONDS       ours alone: rewrites 10 MB of live data, Buffered, and watches memory and stalls
 compare --collection SECONDS  typed records with 0, 1, 3 and 6 indexes: save, list, count
+compare --registry SECONDS    versions of a model: register (so long for each of --callers), get, list, search by tag
   --only      systems whose name holds one of these texts, or is it, for a text that ends in $
   --folder    where the stores are put; not a tmpfs, or nothing is measured";
 
@@ -27,6 +28,8 @@ pub enum Mode {
     Churn(f64),
     /// Collections, so many seconds for each number of indexes.
     Collection(f64),
+    /// Model registries, so many seconds of registrations for each number of callers.
+    Registry(f64),
 }
 
 /// A run, as asked for.
@@ -64,6 +67,7 @@ impl Options {
                 Long("sustained") => options.mode = Mode::Sustained(words.value()?.parse()?),
                 Long("churn") => options.mode = Mode::Churn(words.value()?.parse()?),
                 Long("collection") => options.mode = Mode::Collection(words.value()?.parse()?),
+                Long("registry") => options.mode = Mode::Registry(words.value()?.parse()?),
                 Long("rounds") => options.rounds = words.value()?.parse()?,
                 Long("callers") => {
                     let list = words.value()?.string()?;
@@ -88,7 +92,7 @@ impl Options {
         if options.callers.is_empty() {
             options.callers = match options.mode {
                 Mode::Burst(_) => vec![1, 4, 16, 64],
-                Mode::Sustained(_) => vec![1, 16, 64],
+                Mode::Sustained(_) | Mode::Registry(_) => vec![1, 16, 64],
                 Mode::Churn(_) => vec![4],
                 Mode::Collection(_) => vec![1],
             };
@@ -98,8 +102,11 @@ impl Options {
 
     /// How long one burst takes.
     pub fn seconds(&self) -> Duration {
-        let (Mode::Burst(seconds) | Mode::Sustained(seconds) | Mode::Churn(seconds) | Mode::Collection(seconds)) =
-            self.mode;
+        let (Mode::Burst(seconds)
+        | Mode::Sustained(seconds)
+        | Mode::Churn(seconds)
+        | Mode::Collection(seconds)
+        | Mode::Registry(seconds)) = self.mode;
         Duration::from_secs_f64(seconds)
     }
 

@@ -51,13 +51,17 @@ fn file_system(folder: &Path) -> String {
 
 /// Median, least and most.
 #[derive(Debug, Clone, Copy)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub struct Spread {
+    /// The middle, or halfway between the two middle ones.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
 }
 
-fn spread(values: impl Iterator<Item = f64>) -> Spread {
+/// Sums values up; of none, everything is NaN.
+pub fn spread(values: impl Iterator<Item = f64>) -> Spread {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);

@@ -40,7 +40,8 @@ fn save(connection: &Connection, item: &Item) -> Result<(), Failure> {
         INSERT INTO item (id, a, b, c, d, e, f, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (id) DO UPDATE SET a = ?2, b = ?3, c = ?4, d = ?5, e = ?6, f = ?7, note = ?8";
     let [a, b, c, d, e, f] = item.values.map(|value| value as i64);
-    let written = connection.prepare_cached(UPSERT)?.execute(params![item.id as i64, a, b, c, d, e, f, Item::note()])?;
+    let written =
+        connection.prepare_cached(UPSERT)?.execute(params![item.id as i64, a, b, c, d, e, f, Item::note()])?;
     if written == 1 { Ok(()) } else { Err(format!("{written} rows were written").into()) }
 }
 

@@ -51,7 +51,8 @@ fn open(folder: &Path, synchronous: &'static str, shared: bool) -> Result<Box<dy
     Ok(Box::new(Sqlite { path, synchronous, shared: shared.then(|| Mutex::new(first)) }))
 }
 
-fn connect(path: &Path, synchronous: &str) -> Result<Connection, Failure> {
+/// Opens the file with a busy handler, the journal in WAL mode and this `synchronous`.
+pub fn connect(path: &Path, synchronous: &str) -> Result<Connection, Failure> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
