@@ -22,9 +22,6 @@ struct Model {
 /// An entry of an index, as the model sees it: values in part order.
 type Entry = Vec<Value>;
 
-/// From where to where a part's values lie.
-type Range = (Bound<Value>, Bound<Value>);
-
 fn entries(index: &IndexSpec, item: &Item) -> Vec<Entry> {
     let mut entries: Vec<Entry> = vec![Vec::new()];
     for (field, _) in &index.parts {
