@@ -257,7 +257,6 @@ impl Shop for Sqlite {
         let alias = "INSERT INTO alias (model, alias, number) SELECT id, ?2, ?3 FROM model WHERE name = ?1";
         txn.execute(alias, params![MODEL, ALIAS, versions / 2])?;
         txn.commit()?;
-        // No ANALYZE: with its statistics this build plans a statement anew whenever other values are bound.
         Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
