@@ -71,11 +71,15 @@ impl<T> Mutex<T> {
         MutexGuard { mutex: self, inner: Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
 
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        Some(MutexGuard { mutex: self, inner: Some(self.0.try_lock().ok()?) })
+    }
+
     pub fn try_lock_for(&self, _limit: Duration) -> Option<MutexGuard<'_, T>> {
         if one_in(2) {
             return Some(self.lock());
         }
-        Some(MutexGuard { mutex: self, inner: Some(self.0.try_lock().ok()?) })
+        self.try_lock()
     }
 }
 
