@@ -168,7 +168,7 @@ impl Step<'_> {
 
 impl Walked {
     pub(super) fn position(&self) -> Position {
-        Position { cursor: self.manifest.end, epochs: self.manifest.epochs.clone() }
+        Position { cursor: self.manifest.end, chain: None, epochs: self.manifest.epochs.clone() }
     }
 
     pub(super) fn info(&self) -> SnapshotInfo {

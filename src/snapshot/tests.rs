@@ -22,6 +22,7 @@ fn position(sequence: u64) -> Position {
     let first = EpochStart { epoch: Epoch { number: 1, id: 77 }, after_sequence: 0 };
     Position {
         cursor: Cursor { lineage: 0xabcd << 64 | 5, epoch, sequence },
+        chain: None,
         epochs: vec![first, EpochStart { epoch, after_sequence: 4 }],
     }
 }
