@@ -87,10 +87,12 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod watch;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::config::{Config, Durability};
 use crate::engine::{
@@ -224,6 +226,10 @@ impl Engine for LocalEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.core.changes(after, limit)
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.core.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

@@ -389,7 +389,8 @@ impl Core {
             return self.fail_batch(error);
         }
         self.counts.batch(batch.commits, took.elapsed());
-        self.durable.store(batch.sequence, Ordering::Release);
+        // In one order with the watchers' count of themselves: who is not counted yet sees this batch.
+        self.durable.store(batch.sequence, Ordering::SeqCst);
         if self.is_sabotaged(Sabotage::AnswerFirst) {
             let early = std::mem::take(&mut self.pipeline.lock().sealed_waiters);
             self.wake((early, DONE));
@@ -422,6 +423,7 @@ impl Core {
         if let Some(next) = next {
             next.tell(LEAD);
         }
+        self.watchers.ring();
         (waiters, DONE)
     }
 
