@@ -164,7 +164,7 @@ fn a_delta_in_part_is_finished_by_its_own_branch_alone() {
     for (place, name) in [(&branches.x, "x"), (&branches.y, "y")] {
         for round in 0..5u32 {
             let body = &mut |txn: &mut dyn Txn| {
-                (0..4_000u32).try_for_each(|number| {
+                (0..400u32).try_for_each(|number| {
                     txn.put(Tree::Kv, format!("{name} {round} {number}").as_bytes(), Value::from(*b"1"))
                 })
             };
