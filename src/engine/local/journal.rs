@@ -20,6 +20,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
 use super::replay::KeptFrame;
+use super::reserve::DiskRoom;
 use super::segment::{FRAME_HEADER, FrameHeader, Identity, Link, SEGMENT_HEADER, SegmentHeader};
 use super::sync::Mutex;
 use crate::clock::Ids;
@@ -79,11 +80,10 @@ struct SpareState {
 impl Spares {
     /// Adds a segment, in place of the last one when `replace` says that that is too small.
     pub(super) fn add(&self, prepared: Prepared, replace: bool) {
-        let mut state = self.0.lock();
-        if replace && let Some(small) = state.ready.pop_back() {
-            state.unused.push(ClosedSegment { id: small.id, first_sequence: 1, last_sequence: 0, bytes: small.bytes });
+        if replace {
+            self.give_up_last();
         }
-        state.ready.push_back(prepared);
+        self.0.lock().ready.push_back(prepared);
     }
 
     fn take(&self) -> Option<Prepared> {
@@ -96,6 +96,19 @@ impl Spares {
 
     fn capacity(&self) -> Option<u64> {
         self.0.lock().ready.back().map(Prepared::capacity)
+    }
+
+    /// Bytes of the last one's file.
+    pub(super) fn last_bytes(&self) -> u64 {
+        self.0.lock().ready.back().map_or(0, |last| last.bytes)
+    }
+
+    /// Gives the last one up. The caller knows, from under the body mutex, that nothing has claimed it.
+    pub(super) fn give_up_last(&self) {
+        let mut state = self.0.lock();
+        if let Some(last) = state.ready.pop_back() {
+            state.unused.push(ClosedSegment { id: last.id, first_sequence: 1, last_sequence: 0, bytes: last.bytes });
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -159,8 +172,8 @@ pub(super) struct Plan {
 pub(super) struct Limits {
     pub(super) cap: u64,
     pub(super) retention: u64,
-    /// What the disk can still take beyond what the store will need for the memtable; `None` where nobody knows.
-    pub(super) disk: Option<u64>,
+    /// `None` where nobody knows the room on the disk.
+    pub(super) disk: Option<DiskRoom>,
 }
 
 /// What a new segment may cost.
@@ -447,41 +460,41 @@ impl Journal {
         };
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
         self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
-        let lying_free: u64 = self.free.iter().map(|segment| segment.bytes).sum();
-        if !self.held.is_empty() && self.bytes() - lying_free + bytes > limits.cap {
+        let lying_free = |free: &[ClosedSegment]| free.iter().map(|segment| segment.bytes).sum::<u64>();
+        if !self.held.is_empty() && self.bytes() - lying_free(&self.free) + bytes > limits.cap {
             // Commits go before readers, however long those were promised the feed.
             self.held.clear();
             self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
         }
         self.free.append(&mut self.spares.take_unused());
         self.free.sort_by_key(|segment| segment.id);
-        let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;
-        let mut remove_first = Vec::new();
-        let recycle = self.free.iter().position(large_enough).map(|place| {
-            remove_first.extend(self.free.drain(..place));
-            self.free.remove(0)
-        });
-        let bytes = recycle.map_or(bytes, |segment| segment.bytes);
-        let freed: u64 = self.free.iter().map(|segment| segment.bytes).sum();
-        let first: u64 = remove_first.iter().map(|segment: &ClosedSegment| segment.bytes).sum();
-        let refusal = if self.bytes() - freed + bytes > limits.cap {
+        let given_up = lying_free(&self.free);
+        let fits = |bytes: u64| limits.disk.is_none_or(|disk| disk.fits(bytes, given_up));
+        // One that lies free is room for the store, too: on a small disk a smaller new one may be the better use of it.
+        let usable = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2 && fits(free.bytes);
+        let recycled = self.free.iter().enumerate().find(|(_, free)| usable(free)).map(|(place, free)| (place, *free));
+        let bytes = recycled.map_or(bytes, |(_, segment)| segment.bytes);
+        let refusal = if self.bytes() - given_up + bytes > limits.cap {
             Some(format!(
                 "journal: another segment of {bytes} bytes would pass journal_max_bytes ({}); raise it",
                 limits.cap
             ))
-        } else if recycle.is_none() && limits.disk.is_some_and(|disk| disk + freed + first < bytes) {
+        } else if !fits(bytes) {
             Some(format!("journal: the disk has no room for another segment of {bytes} bytes; make some"))
         } else {
             None
         };
         if let Some(message) = refusal {
-            self.free.splice(0..0, remove_first.into_iter().chain(recycle));
             return Err(Error::new(ErrorKind::Full, message));
         }
-        // What lies free already goes first: the disk may have no room beside it.
-        if recycle.is_none() {
-            remove_first.append(&mut self.free);
-        }
+        let (remove_first, recycle) = match recycled {
+            Some((place, segment)) => {
+                let older = self.free.drain(..=place).take(place).collect();
+                (older, Some(segment))
+            }
+            // All that lies free goes first: the disk may have no room beside it.
+            None => (std::mem::take(&mut self.free), None),
+        };
         let id = self.next_id;
         self.next_id += 1;
         Ok(Plan { id, salt: ids.next_u64(), bytes, recycle, remove_first })
