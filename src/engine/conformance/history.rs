@@ -115,13 +115,13 @@ pub fn the_chain_hash_follows_from_what_was_committed_and_a_position_has_it(make
     let start = engine.sync()?;
     let mut cursors = vec![start];
     for number in 0..40u8 {
-        let durability = if number % 3 == 0 { Durability::PowerLoss } else { Durability::Buffered };
+        let durability = if number.is_multiple_of(3) { Durability::PowerLoss } else { Durability::Buffered };
         engine.transact(&TxnOptions::durability(durability), &mut |txn| {
             txn.put(Tree::Kv, &[1 + number % 7], value([number; 50]))?;
             txn.delete(Tree::Jobs, b"gone")?;
             txn.add(Tree::Counter, b"c", 1)
         })?;
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             cursors.push(engine.sync()?);
         }
         if number == 21 {
@@ -232,7 +232,7 @@ pub fn a_scan_with_what_the_feed_tells_from_a_hold_on_is_the_state_at_its_sync(m
         return Ok(());
     }
     let write = |writer: u8, turn: u8| {
-        let durability = if turn % 3 == 0 { Durability::PowerLoss } else { Durability::Buffered };
+        let durability = if turn.is_multiple_of(3) { Durability::PowerLoss } else { Durability::Buffered };
         engine.transact(&TxnOptions::durability(durability), &mut |txn| {
             txn.put(Tree::Kv, &[1 + turn % 50, writer], value([turn]))?;
             txn.delete(Tree::Kv, &[1 + turn.wrapping_mul(7) % 50, writer])
