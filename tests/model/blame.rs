@@ -20,7 +20,7 @@ fn importing_and_promoting_blame_no_job_for_a_crash_and_a_crash_afterwards_does(
     let path = files.path().join("full.mlsnap");
     let source = Ground::new(clock.clone(), 1).builder().open().unwrap();
     let id = source.jobs().enqueue(NewJob::new("q", "k").max_crashes(1)).unwrap().job;
-    source.jobs().claim(&["q"], 1).unwrap().remove(0).into_parts();
+    drop(source.jobs().claim(&["q"], 1).unwrap().remove(0).into_parts());
     source.export_snapshot(&path, None).unwrap();
 
     let imported = Ground::new(clock.clone(), 2).builder().open().unwrap();

@@ -37,7 +37,7 @@ impl Write {
 
     /// Every fifth value is too large for one entry.
     pub fn json(&self) -> Option<Json> {
-        let pad = |number: u32| if number % 5 == 0 { 20_000 } else { number as usize % 7 };
+        let pad = |number: u32| if number.is_multiple_of(5) { 20_000 } else { number as usize % 7 };
         self.value.map(|number| Json::from(serde_json::json!({"n": number, "pad": "x".repeat(pad(number))})))
     }
 

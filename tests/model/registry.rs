@@ -24,9 +24,12 @@ pub struct Model {
     pub updated_at: u64,
     pub revision: u64,
     pub versions: BTreeMap<u32, Version>,
-    /// Oldest first: when, which pointer (`None`: the active one), from where, to where.
-    pub moves: Vec<(u64, Option<String>, Option<u32>, Option<u32>)>,
+    /// Oldest first.
+    pub moves: Vec<Move>,
 }
+
+/// A move of a pointer: when, which one (`None`: the active one), from where, to where.
+pub type Move = (u64, Option<String>, Option<u32>, Option<u32>);
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Version {

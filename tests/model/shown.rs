@@ -8,6 +8,8 @@ use super::state::{Agreement, agree};
 use super::verbs::{ALIASES, MODELS, STAGES, artifact};
 
 type Stored = ml_persistence::Version;
+/// A version with its model, its number and its aliases.
+type Shown = (String, u32, Vec<String>, Version);
 /// A filter, and what it means.
 type Filter = (&'static str, fn(&str, u32, &Version) -> bool);
 
@@ -30,8 +32,8 @@ fn told(error: ml_persistence::Error) -> String {
     error.to_string()
 }
 
-/// What the store says of a version, in the model's words; with its model, its number and its aliases.
-fn read(version: &Stored) -> (String, u32, Vec<String>, Version) {
+/// What the store says of a version, in the model's words.
+fn read(version: &Stored) -> Shown {
     let f1 = version.metrics.get("f1").map(|f1| (f1.as_str().parse::<f64>().unwrap() * 2.0) as u8);
     let read = Version {
         archived: version.archived,
@@ -50,12 +52,12 @@ fn read(version: &Stored) -> (String, u32, Vec<String>, Version) {
     (version.model.clone(), version.version, version.aliases.clone(), read)
 }
 
-fn told_of(name: &str, model: &Model, number: u32) -> Option<(String, u32, Vec<String>, Version)> {
+fn told_of(name: &str, model: &Model, number: u32) -> Option<Shown> {
     let version = model.versions.get(&number)?;
     Some((name.to_owned(), number, model.aliases_of(number), version.clone()))
 }
 
-fn search(db: &MlPersistence, request: &SearchRequest) -> Result<Vec<(String, u32, Vec<String>, Version)>, String> {
+fn search(db: &MlPersistence, request: &SearchRequest) -> Result<Vec<Shown>, String> {
     let (mut found, mut request) = (Vec::new(), request.clone().page_size(2));
     loop {
         let VersionPage { versions, next_page_token, damaged, .. } =
@@ -156,7 +158,7 @@ fn compare_model(db: &MlPersistence, stored: &ml_persistence::Model, name: &str,
         let live = |(_, version): &(&u32, &Version)| {
             !version.archived && stage.is_none_or(|stage| version.stage.as_deref() == Some(stage))
         };
-        model.versions.iter().filter(live).next_back().map(|(number, _)| *number)
+        model.versions.iter().rfind(live).map(|(number, _)| *number)
     };
     let latest = store.get(name, VersionRef::latest()).map_err(told)?.map(|version| version.version);
     agree("latest", &latest, &live(None))?;

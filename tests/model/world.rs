@@ -53,7 +53,7 @@ impl World {
         for op in ops {
             self.step(op).map_err(|fault| format!("step {}, {op:?}: {fault}", self.steps))?;
             self.steps += 1;
-            if self.steps % LOOK_EVERY == 0 {
+            if self.steps.is_multiple_of(LOOK_EVERY) {
                 self.compare().map_err(|fault| format!("after step {}, {op:?}: {fault}", self.steps))?;
             }
         }
