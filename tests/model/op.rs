@@ -53,6 +53,17 @@ pub fn troubled() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Models, versions and pointers, over and over.
+pub fn registered() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        14 => verbs::op().prop_map(Op::Registry),
+        2 => mixed::mixed().prop_map(Op::Mixed),
+        2 => prop_oneof![Just(1u64), Just(60)].prop_map(|ms| Op::Queue(queue::op::Op::Advance { ms })),
+        1 => any::<u64>().prop_map(Op::CutPower),
+        1 => Just(Op::Queue(queue::op::Op::Close)),
+    ]
+}
+
 /// Snapshots, replicas, and what is to be carried by them.
 pub fn copied() -> impl Strategy<Value = Op> {
     prop_oneof![

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::op::{Op, copied, everyday, troubled};
+use super::op::{Op, copied, everyday, registered, troubled};
 use super::world::World;
 
 /// Cases of all runs together, unless PROPTEST_CASES asks for others (of each run).
@@ -26,7 +26,7 @@ fn agrees(ops: &[Op]) -> std::result::Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(config(30))]
 
     #[test]
     fn a_store_at_work_is_what_its_model_says(ops in prop::collection::vec(everyday(), 1..40)) {
@@ -35,7 +35,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(config(30))]
 
     #[test]
     fn a_power_cut_takes_nothing_that_was_durable_and_leaves_a_state_that_there_was(
@@ -50,6 +50,15 @@ proptest! {
 
     #[test]
     fn copies_and_replicas_are_what_their_source_was(ops in prop::collection::vec(copied(), 1..30)) {
+        agrees(&ops)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(20))]
+
+    #[test]
+    fn every_pointer_number_and_count_follows_its_versions(ops in prop::collection::vec(registered(), 1..40)) {
         agrees(&ops)?;
     }
 }
