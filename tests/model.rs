@@ -14,7 +14,7 @@
 //! commits: what is there must then be the state after some number of them, and nothing that was acknowledged as
 //! durable may be missing.
 //!
-//! `PROPTEST_CASES` asks for more cases. A failing one is printed in its shortest form.
+//! `PROPTEST_CASES` asks for more cases. A failing one is printed in its shortest form, with the seed that replays the run.
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its failure, in a helper too")]
 

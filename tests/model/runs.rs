@@ -1,6 +1,7 @@
 //! Long random runs of whole stores.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::op::{Op, copied, everyday, registered, troubled};
 use super::world::World;
@@ -8,16 +9,22 @@ use super::world::World;
 /// Cases of all runs together, unless PROPTEST_CASES asks for others (of each run).
 const CASES: u32 = 510;
 
+/// Prints the seed that replays the run: `PROPTEST_RNG_SEED=… cargo test --test model name-of-the-test`.
 fn config(percent: u32) -> ProptestConfig {
-    let default = ProptestConfig {
+    let default = ProptestConfig::default();
+    let seed = match default.rng_seed {
+        RngSeed::Random => ml_persistence::Ids::random().unwrap().next_u64(),
+        RngSeed::Fixed(seed) => seed,
+    };
+    println!("PROPTEST_RNG_SEED={seed}");
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig {
+        cases: if asked { default.cases } else { CASES * percent / 100 },
+        rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         // Milliseconds: a case that can't be cut down further in this time is still a case.
         max_shrink_time: 20_000,
-        ..ProptestConfig::default()
-    };
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => default,
-        None => ProptestConfig { cases: CASES * percent / 100, ..default },
+        ..default
     }
 }
 
