@@ -15,7 +15,7 @@ use super::schema::LEASE;
 use super::state::State;
 use super::transition::Event;
 use crate::config::Durability;
-use crate::engine::{Direction, Epoch};
+use crate::engine::{Direction, Epoch, ORIGIN_KEY, Tree};
 use crate::error::Result;
 use crate::keys::KeyWriter;
 use crate::record::RecordStore;
@@ -34,12 +34,20 @@ pub struct SweepReport {
     pub unreadable: u64,
 }
 
-/// Ends every claim of an opening other than `epoch`: the process that held it is gone.
+/// Ends every claim of an opening other than `epoch`: the process that held it is gone, or, where the state was taken
+/// over from another store and nothing was written since, it never was here.
+///
+/// The first is a crash of the jobs that it executed. The second is nobody's fault: no crash and no attempt is counted,
+/// as at a clean close. An interrupted sweep of a state that was taken over has written, so what it had not come to
+/// counts as crashed at the next opening.
 ///
 /// # Errors
 /// Those of the store. What was swept before stays swept.
 pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
-    end_leases(store, |held| held != epoch, |now| Event::Crash { now })
+    match store.engine().get(Tree::Meta, ORIGIN_KEY)? {
+        Some(_) => end_leases(store, |held| held != epoch, |now| Event::Release { now }),
+        None => end_leases(store, |held| held != epoch, |now| Event::Crash { now }),
+    }
 }
 
 impl Jobs {
