@@ -19,10 +19,12 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
+use super::replay::KeptFrame;
 use super::reserve::DiskRoom;
-use super::segment::{FRAME_HEADER, FrameHeader, Identity, SEGMENT_HEADER, SegmentHeader};
+use super::segment::{FRAME_HEADER, FrameHeader, Identity, Link, SEGMENT_HEADER, SegmentHeader};
 use super::sync::Mutex;
 use crate::clock::Ids;
+use crate::engine::ChainHash;
 use crate::error::{Error, ErrorKind, Result};
 
 // Small in a model, so that a few commits fill one.
@@ -201,7 +203,7 @@ pub(super) struct Journal {
     held: BTreeMap<u64, usize>,
     next_id: u64,
     next_sequence: u64,
-    chain: u32,
+    chain: Link,
     scratch: Vec<u8>,
     appended_bytes: u64,
 }
@@ -210,10 +212,10 @@ pub(super) struct Journal {
 pub(super) struct Start<'a> {
     pub(super) identity: Identity,
     pub(super) id: u64,
-    /// Sequence of the last frame before `frames`, and its header CRC.
-    pub(super) base: (u64, u32),
-    /// Frames above the checkpoint: payload and time of commit.
-    pub(super) frames: &'a [(u64, Vec<u8>)],
+    /// Sequence of the last frame before `frames`, and what the next one is chained to.
+    pub(super) base: (u64, Link),
+    /// Frames above the checkpoint.
+    pub(super) frames: &'a [KeptFrame],
     pub(super) closed: Vec<ClosedSegment>,
     pub(super) checkpoint: u64,
 }
@@ -235,10 +237,15 @@ impl Journal {
         };
         let mut image = header.encode().to_vec();
         let (mut sequence, mut chain) = start.base;
-        for (committed_ms, payload) in start.frames {
+        for KeptFrame { committed_ms, payload, hash } in start.frames {
             sequence += 1;
             let frame = FrameHeader::new(&header, sequence, *committed_ms, start.checkpoint, chain, payload);
-            chain = frame.crc;
+            if frame.hash != *hash {
+                return Err(Error::corrupt(format!(
+                    "journal: frame {sequence} has a chain hash that does not follow from what was committed"
+                )));
+            }
+            chain = frame.link();
             image.extend_from_slice(&frame.encode());
             image.extend_from_slice(payload);
         }
@@ -308,7 +315,7 @@ impl Journal {
         self.current.offset = at + buffer.len() as u64;
         self.appended_bytes += buffer.len() as u64;
         self.next_sequence += 1;
-        self.chain = frame.crc;
+        self.chain = frame.link();
         // A batch of 24 MiB must not hold its memory for ever.
         if buffer.capacity() <= SEGMENT_BYTES_MAX as usize {
             self.scratch = buffer;
@@ -355,6 +362,11 @@ impl Journal {
         self.current.bytes + spares + closed
     }
 
+    /// Sequence of the last frame, and the chain hash with it.
+    pub(super) fn end(&self) -> (u64, ChainHash) {
+        (self.next_sequence - 1, self.chain.hash)
+    }
+
     pub(super) fn appended_bytes(&self) -> u64 {
         self.appended_bytes
     }
@@ -381,14 +393,19 @@ impl Journal {
         }
     }
 
-    /// Keeps the segment that holds `sequence` in place; answers its id, first sequence and file. `None` when it is gone
+    /// Keeps the segment that holds `sequence` in place; answers what it holds by now and its file. `None` when it is gone
     /// or not written yet.
-    pub(super) fn pin(&mut self, sequence: u64) -> Option<(u64, u64, PathBuf)> {
-        let closed = self.closed.iter().map(|segment| (segment.id, segment.first_sequence, segment.last_sequence));
-        let current = (self.current.header.id, self.current.header.first_sequence, self.next_sequence - 1);
-        let (id, first, _) = closed.chain([current]).find(|(_, first, last)| (*first..=*last).contains(&sequence))?;
-        *self.pinned.entry(id).or_default() += 1;
-        Some((id, first, segment_path(&self.folder, id)))
+    pub(super) fn pin(&mut self, sequence: u64) -> Option<(ClosedSegment, PathBuf)> {
+        let current = ClosedSegment {
+            id: self.current.header.id,
+            first_sequence: self.current.header.first_sequence,
+            last_sequence: self.next_sequence - 1,
+            bytes: self.current.bytes,
+        };
+        let holds = |segment: &ClosedSegment| (segment.first_sequence..=segment.last_sequence).contains(&sequence);
+        let segment = self.closed.iter().copied().chain([current]).find(holds)?;
+        *self.pinned.entry(segment.id).or_default() += 1;
+        Some((segment, segment_path(&self.folder, segment.id)))
     }
 
     /// Keeps every frame from `sequence` on, written or still to come.
