@@ -35,6 +35,7 @@ mod bell;
 mod by_token;
 mod claim;
 mod deadlines;
+mod door;
 mod dropped;
 mod enqueue;
 mod floor;
@@ -61,13 +62,13 @@ mod txn;
 mod window;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod lean_tests;
 #[cfg(test)]
 mod window_tests;
 
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use crate::config::Durability;
 use crate::engine::{Epoch, Observer};
@@ -121,9 +122,9 @@ struct Shared {
     lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
-    /// Whether the queue is closing and hands nothing out any more. A claim holds it for reading while it commits, so
-    /// whoever sets it knows that every claim is either to be seen or not to be.
-    closing: RwLock<bool>,
+    /// Closed when the queue is closing and hands nothing out any more. A claim is inside while it commits, so whoever
+    /// closes it knows that every claim is either to be seen or not to be.
+    door: door::Door,
 }
 
 impl Shared {
@@ -141,8 +142,8 @@ impl Jobs {
         let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
         store.engine().observe(Arc::downgrade(&observer));
         let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
-        let (dropped, closing) = (dropped::Dropped::default(), RwLock::default());
-        let shared = Shared { store, lines, deadlines, dropped, closing };
+        let (dropped, door) = (dropped::Dropped::default(), door::Door::default());
+        let shared = Shared { store, lines, deadlines, dropped, door };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 

@@ -50,7 +50,9 @@ impl Jobs {
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
         // Waits for the claims that are being committed: their leases are among those to be let go.
-        *self.shared.closing.write() = true;
+        self.shared.door.close();
+        // Whoever waits for a job learns that there is none to come.
+        self.shared.lines.lock().call_all();
         self.fail_dropped()?;
         let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })

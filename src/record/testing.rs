@@ -5,6 +5,7 @@
 //! damage.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -24,6 +25,17 @@ pub(crate) struct TestEngine {
     maps: Mutex<Maps>,
     last: Mutex<Writes>,
     observers: Observers,
+    hook: Mutex<Hook>,
+}
+
+/// What a test does behind the next commit, before its caller hears of it.
+#[derive(Default)]
+struct Hook(Option<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// A store over a fresh [`TestEngine`], at 1,000 ms.
@@ -45,6 +57,11 @@ impl TestEngine {
             Some(value) => self.maps.lock().insert((tree, key.to_vec()), Value::from(value)),
             None => self.maps.lock().remove(&(tree, key.to_vec())),
         };
+    }
+
+    /// Has `hook` run once the next commit is done, before its caller is answered.
+    pub(crate) fn once_committed(&self, hook: impl FnOnce() + Send + 'static) {
+        self.hook.lock().0 = Some(Box::new(hook));
     }
 
     /// Every entry of a tree.
@@ -170,6 +187,9 @@ impl Engine for TestEngine {
             }
         });
         *self.last.lock() = writes;
+        drop(maps);
+        let hook = self.hook.lock().0.take();
+        hook.into_iter().for_each(|hook| hook());
         Ok(Committed::at(self.cursor()))
     }
 
