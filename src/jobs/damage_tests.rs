@@ -80,3 +80,23 @@ fn any_number_of_due_jobs_that_cannot_be_read_hold_up_none_that_is_due_with_them
     assert_eq!(jobs.counts(Some("q")).unwrap()["q"].scheduled, 17 * maintain::STEP as u64, "each is where it was");
     assert!(violations(&jobs) >= 17 * maintain::STEP as u64);
 }
+
+#[test]
+fn after_its_order_was_lost_a_queue_goes_on_behind_all_jobs_there_are() {
+    let (engine, jobs, clock) = queue();
+    let enqueue = |new| jobs.enqueue(new).unwrap().job;
+    let first = enqueue(NewJob::new("q", "k"));
+    // Available at once, and in front; the last of all, and no word about the mark.
+    let past = enqueue(NewJob::new("q", "k").run_at(5));
+    let gone = enqueue(NewJob::new("q", "k"));
+    engine.plant(Tree::Jobs, &keys::job(gone.0), Some(b"damaged"));
+    engine.plant(Tree::Meta, &schema::sequence_key(), Some(b"damaged"));
+    clock.set_wall(500);
+    assert!(jobs.enqueue(NewJob::new("q", "k")).is_err());
+    crate::record::repair::repair(&jobs.shared.store, &mut |_| std::ops::ControlFlow::Continue(()), repair::repair)
+        .unwrap();
+    assert_eq!(violations(&jobs), 0);
+    let next = enqueue(NewJob::new("q", "k"));
+    assert!(pair(&jobs, next).body.sequence > pair(&jobs, past).body.sequence);
+    assert_eq!(claim(&jobs, 10).iter().map(|token| token.job).collect::<Vec<_>>(), [past, first, next]);
+}

@@ -14,11 +14,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::job::JobId;
 use super::lines::Lines;
 use super::pair::Pair;
+use super::sync::Mutex;
 use super::token::Token;
 
 /// The leases granted by this process.

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use super::sync::RwLock;
 
 /// Open, until somebody closes it for good. Cheap to clone; clones are the same door.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! The startup sweep, and its counterpart at a clean close. Both apply the events of live code.
+//! The startup sweep, its counterpart at a clean close, and the one of a restored state. All of them apply the events of live code.
 //!
 //! Only one process owns the store, so at open every lease of another epoch is dead, exactly, with no grace period. The
 //! sweep reads the lease index, which holds executing jobs only, so its cost follows their number and not the size of
@@ -40,6 +40,15 @@ pub struct SweepReport {
 /// Those of the store. What was swept before stays swept.
 pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
     end_leases(store, |held| held != epoch, |now| Event::Crash { now })
+}
+
+/// As [`sweep`], for a state that came from another store: its workers may be at work on these jobs over there, so no
+/// crash is counted and no attempt.
+///
+/// # Errors
+/// Those of the store. What was swept before stays swept.
+pub fn sweep_restored(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
+    end_leases(store, |held| held != epoch, |now| Event::Release { now })
 }
 
 impl Jobs {

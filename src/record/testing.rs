@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+#[cfg(not(shuttle))]
 use parking_lot::Mutex;
 
 use crate::clock::{Ids, ManualClock};
 use crate::config::Durability;
+#[cfg(shuttle)]
+use crate::engine::local::sync::modelled::Mutex;
 use crate::engine::*;
 use crate::error::{Error, Result};
 
@@ -25,6 +28,9 @@ pub(crate) struct TestEngine {
     maps: Mutex<Maps>,
     last: Mutex<Writes>,
     observers: Observers,
+    /// Held over a commit and what is told of it.
+    commits: Mutex<()>,
+    tells_first: Mutex<bool>,
     hook: Mutex<Hook>,
 }
 
@@ -62,6 +68,12 @@ impl TestEngine {
     /// Has `hook` run once the next commit is done, before its caller is answered.
     pub(crate) fn once_committed(&self, hook: impl FnOnce() + Send + 'static) {
         self.hook.lock().0 = Some(Box::new(hook));
+    }
+
+    /// From here on observers are told of a commit while reads do not see it yet: for those who check checkers.
+    #[cfg(shuttle)]
+    pub(crate) fn tell_before_it_is_visible(&self) {
+        *self.tells_first.lock() = true;
     }
 
     /// Every entry of a tree.
@@ -167,7 +179,8 @@ impl Txn for TestTxn<'_> {
 
 impl Engine for TestEngine {
     fn transact(&self, _options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed> {
-        let mut maps = self.maps.lock();
+        let in_order = self.commits.lock();
+        let maps = self.maps.lock().clone();
         let mut run = || {
             let mut txn = TestTxn { maps: &maps, writes: Writes::new(), added: HashSet::new() };
             body(&mut txn).map(|()| txn.writes)
@@ -175,19 +188,30 @@ impl Engine for TestEngine {
         let first = run()?;
         let writes = run()?;
         assert_eq!(first, writes, "a body that runs twice does the same twice");
+        let tell = || {
+            self.observers.tell(self.cursor(), |tree, range, hit| {
+                for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
+                    hit(key, value.is_some());
+                }
+            });
+        };
+        let tells_first = *self.tells_first.lock();
+        if tells_first {
+            tell();
+        }
+        let mut maps = self.maps.lock();
         for (place, value) in &writes {
             match value {
                 Some(value) => maps.insert(place.clone(), value.clone()),
                 None => maps.remove(place),
             };
         }
-        self.observers.tell(self.cursor(), |tree, range, hit| {
-            for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
-                hit(key, value.is_some());
-            }
-        });
-        *self.last.lock() = writes;
         drop(maps);
+        if !tells_first {
+            tell();
+        }
+        *self.last.lock() = writes;
+        drop(in_order);
         let hook = self.hook.lock().0.take();
         hook.into_iter().for_each(|hook| hook());
         Ok(Committed::at(self.cursor()))
