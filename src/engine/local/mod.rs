@@ -11,8 +11,8 @@
 //! append, sync or apply the engine closes itself: nothing is acknowledged after it, and reopening recovers.
 //!
 //! Reading order: [`disk`] (the seam to the file system), `segment` and `batch` (bytes), `journal`, `replay`,
-//! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `keeper`, `admission`
-//! (back-pressure), `read`, `open`, `mark`, `epoch`, `current`.
+//! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `reserve` (what the disk keeps
+//! free for the store), `keeper`, `admission` (back-pressure), `read`, `open`, `mark`, `epoch`, `current`.
 //!
 //! Folder: `LOCK`, `CURRENT`, `gen-00000001/journal/*.seg`, `gen-00000001/store/`.
 //!
@@ -79,6 +79,7 @@ mod pipeline;
 pub mod place;
 mod read;
 mod replay;
+mod reserve;
 mod segment;
 #[cfg(all(test, shuttle))]
 pub(crate) mod shuttle_tests;
