@@ -82,9 +82,9 @@ mod replay;
 mod reserve;
 mod segment;
 #[cfg(all(test, shuttle))]
-mod shuttle_tests;
+pub(crate) mod shuttle_tests;
 pub mod sim;
-mod sync;
+pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 mod txn;
