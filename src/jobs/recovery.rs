@@ -1,4 +1,5 @@
-//! The startup sweep, its counterpart at a clean close, and the one of a restored state. All of them apply the events of live code.
+//! The startup sweep, its counterpart at a clean close, and the one of a restored state. All of them apply the events of
+//! live code.
 //!
 //! Only one process owns the store, so at open every lease of another epoch is dead, exactly, with no grace period. The
 //! sweep reads the lease index, which holds executing jobs only, so its cost follows their number and not the size of
@@ -15,7 +16,7 @@ use super::schema::LEASE;
 use super::state::State;
 use super::transition::Event;
 use crate::config::Durability;
-use crate::engine::{Direction, Epoch, ORIGIN_KEY, Tree};
+use crate::engine::{Direction, Epoch};
 use crate::error::Result;
 use crate::keys::KeyWriter;
 use crate::record::RecordStore;
@@ -34,24 +35,17 @@ pub struct SweepReport {
     pub unreadable: u64,
 }
 
-/// Ends every claim of an opening other than `epoch`: the process that held it is gone, or, where the state was taken
-/// over from another store and nothing was written since, it never was here.
-///
-/// The first is a crash of the jobs that it executed. The second is nobody's fault: no crash and no attempt is counted,
-/// as at a clean close. An interrupted sweep of a state that was taken over has written, so what it had not come to
-/// counts as crashed at the next opening.
+/// Ends every claim of an opening other than `epoch`: the process that held it is gone.
 ///
 /// # Errors
 /// Those of the store. What was swept before stays swept.
 pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
-    match store.engine().get(Tree::Meta, ORIGIN_KEY)? {
-        Some(_) => end_leases(store, |held| held != epoch, |now| Event::Release { now }),
-        None => end_leases(store, |held| held != epoch, |now| Event::Crash { now }),
-    }
+    end_leases(store, |held| held != epoch, |now| Event::Crash { now })
 }
 
 /// As [`sweep`], for a state that came from another store: its workers may be at work on these jobs over there, so no
-/// crash is counted and no attempt.
+/// crash is counted and no attempt. A sweep of such a state that is interrupted has written to it, so what it had not
+/// come to counts as crashed at the next opening.
 ///
 /// # Errors
 /// Those of the store. What was swept before stays swept.
