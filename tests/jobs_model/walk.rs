@@ -4,8 +4,9 @@
 //! edge is walked from the enqueue, in a queue that was emptied before; its last step is checked in full.
 //!
 //! The walk says how many [situations](situation) it met first at each depth: what the rules ask about all jobs there are,
-//! and the event. That tells what a deeper one would add; the machine of a single job is walked until nothing is new in
-//! `jobs/transition_tests.rs`.
+//! and the event. What several jobs, times and tokens can be to each other has no end within reach (a step more meets 1,175
+//! new ones), but the machine of a single job has: it is walked until nothing is new in `jobs/transition_tests.rs`. Four
+//! steps are 1,925 edges over 223 states, 12 s of one core in a debug build; five are 5,675 over 598 and 44 s.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
