@@ -122,7 +122,7 @@ struct Shared {
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
     /// Whether the queue is closing and hands nothing out any more. A claim holds it for reading while it commits, so
-    /// whoever sets it knows that every claim is either to be seen or not to be.
+    /// whoever sets it knows that every claim is either to be seen or not to be; so does a pause, which only waits.
     closing: RwLock<bool>,
 }
 
@@ -152,8 +152,8 @@ impl Jobs {
         Jobs { shared: Arc::clone(&self.shared), durability }
     }
 
-    /// What the queue keeps in memory, below 16 MiB whatever the backlog and however many queues there are. Beside it
-    /// each executing job takes about 200 bytes.
+    /// What the queue keeps in memory, below 16 MiB whatever the backlog, however many queues there are and however long
+    /// their names. Beside it each executing job takes about 200 bytes, and a claim under way the page that it reads.
     #[must_use]
     pub fn memory(&self) -> Memory {
         self.shared.lines.memory()

@@ -12,7 +12,7 @@ use super::apply::Past;
 use super::enqueue::parse_key;
 use super::new_job::{check_limit, check_name};
 use super::pair::Pair;
-use super::schema::{ORDER, STATE, STATES, attempts_key};
+use super::schema::{LEASE, ORDER, STATE, STATES, attempts_key};
 use super::state::State;
 use super::{Attempts, Counts, Job, JobId, Jobs};
 use crate::engine::{Direction, KeyRange};
@@ -163,8 +163,11 @@ fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result
         lines.push(Line::new(&ORDER, KeyWriter::new(), after));
     } else {
         for (queue, state, _) in groups(view, filter.queue.as_deref())? {
-            if filter.state.is_none_or(|wanted| wanted == state) {
-                lines.push(Line::new(&STATE, KeyWriter::new().str(&queue).u8(state.number()), after));
+            let of_queue = KeyWriter::new().str(&queue);
+            match state {
+                _ if filter.state.is_some_and(|wanted| wanted != state) => {}
+                State::Executing => lines.push(Line::new(&LEASE, of_queue, after)),
+                _ => lines.push(Line::new(&STATE, of_queue.u8(state.number()), after)),
             }
         }
     }
