@@ -10,6 +10,7 @@
 //! Each promise in the docs of [`Engine`], [`Txn`] and [`KvStore`] is a function in [`conformance`], run for every
 //! engine and store, plain and through every wrapper of [`wrap`].
 
+mod chain;
 pub mod conformance;
 mod counter;
 mod cursor;
@@ -25,10 +26,12 @@ pub mod wrap;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::config::Durability;
 use crate::error::{Error, Result};
 
+pub use chain::{CHAIN_HASH_BYTES, ChainHash};
 pub use counter::{counter_value, read_counter};
 pub use cursor::{Cursor, Epoch};
 pub use observe::{Observer, Observers, Told};
@@ -115,6 +118,18 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// longer reaches back to `after`; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes>;
 
+    /// Waits until [`changes`](Self::changes) has something behind `after`, at most for `at_most` of real time; answers
+    /// whether it has. A hint: whoever is told nothing asks the feed all the same, and misses nothing by that.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another store or of commits that this one does not have, also when that comes about
+    /// meanwhile; `Unsupported` where there is no feed; `Closed`, also for those who wait when the engine closes.
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        Err(Error::unsupported(format!(
+            "this engine keeps no feed that could be watched for {at_most:?} from {after:?}"
+        )))
+    }
+
     /// From now on tells `observer` of every commit that writes a key which it watches.
     ///
     /// - Every such commit is told once, in commit order; commits that become visible together are told together, each
@@ -135,7 +150,8 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
         Err(Error::unsupported("this engine keeps no feed of changes"))
     }
 
-    /// A cursor of this store with the openings that led to it.
+    /// A cursor of this store with the openings that led to it, and the chain hash there as long as the feed reaches back
+    /// to it: two stores with the same hash have the same history up to there, commit by commit.
     ///
     /// # Errors
     /// `Invalid` for a cursor of another store; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
@@ -412,6 +428,8 @@ pub struct Changes {
     pub changes: Vec<Change>,
     /// Where to go on: the last batch of the page, or the cursor that was asked for when there was nothing new.
     pub cursor: Cursor,
+    /// The chain hash with each batch of the page, by its sequence, oldest first.
+    pub chain: Vec<(u64, ChainHash)>,
 }
 
 /// How one transaction is run.

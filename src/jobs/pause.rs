@@ -18,7 +18,7 @@ impl Jobs {
         self.shared.store.transact(self.durability, |txn| txn.put_part(catalog::QUEUE_PAUSED, &key, &true))?;
         // Published, so every claim from here on knows of it. Those that did not are waited for: nothing is claimed any
         // more when this returns.
-        drop(self.shared.closing.write());
+        self.shared.door.wait();
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The startup sweep, and its counterpart at a clean close. Both apply the events of live code.
+//! The startup sweep, its counterpart at a clean close, and the one of a restored state. All of them apply the events of live code.
 //!
 //! Only one process owns the store, so at open every lease of another epoch is dead, exactly, with no grace period. The
 //! sweep reads the lease index, which holds executing jobs only, so its cost follows their number and not the size of
@@ -15,7 +15,7 @@ use super::schema::LEASE;
 use super::state::State;
 use super::transition::Event;
 use crate::config::Durability;
-use crate::engine::{Direction, Epoch};
+use crate::engine::{Direction, Epoch, ORIGIN_KEY, Tree};
 use crate::error::Result;
 use crate::keys::KeyWriter;
 use crate::record::RecordStore;
@@ -34,12 +34,29 @@ pub struct SweepReport {
     pub unreadable: u64,
 }
 
-/// Ends every claim of an opening other than `epoch`: the process that held it is gone.
+/// Ends every claim of an opening other than `epoch`: the process that held it is gone, or, where the state was taken
+/// over from another store and nothing was written since, it never was here.
+///
+/// The first is a crash of the jobs that it executed. The second is nobody's fault: no crash and no attempt is counted,
+/// as at a clean close. An interrupted sweep of a state that was taken over has written, so what it had not come to
+/// counts as crashed at the next opening.
 ///
 /// # Errors
 /// Those of the store. What was swept before stays swept.
 pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
-    end_leases(store, |held| held != epoch, |now| Event::Crash { now })
+    match store.engine().get(Tree::Meta, ORIGIN_KEY)? {
+        Some(_) => end_leases(store, |held| held != epoch, |now| Event::Release { now }),
+        None => end_leases(store, |held| held != epoch, |now| Event::Crash { now }),
+    }
+}
+
+/// As [`sweep`], for a state that came from another store: its workers may be at work on these jobs over there, so no
+/// crash is counted and no attempt.
+///
+/// # Errors
+/// Those of the store. What was swept before stays swept.
+pub fn sweep_restored(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
+    end_leases(store, |held| held != epoch, |now| Event::Release { now })
 }
 
 impl Jobs {
@@ -50,7 +67,9 @@ impl Jobs {
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
         // Waits for the claims that are being committed: their leases are among those to be let go.
-        *self.shared.closing.write() = true;
+        self.shared.door.close();
+        // Whoever waits for a job learns that there is none to come.
+        self.shared.lines.lock().call_all();
         self.fail_dropped()?;
         let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })

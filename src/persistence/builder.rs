@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::config::{Config, Durability};
+use crate::engine::Engine;
+use crate::engine::local::disk::Disk;
+use crate::engine::local::opener::StoreOpener;
 use crate::engine::wrap::FollowEngine;
 use crate::error::{Error, Result};
 
-use super::{MlPersistence, Replica, compose, open};
+use super::{MlPersistence, RecoveryReport, Replica, compose, open};
 
 /// Which store holds the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +42,14 @@ pub struct Builder {
     store_call_max_ms: Option<u64>,
     clock: Option<Arc<dyn Clock>>,
     ids: Option<Arc<Ids>>,
+    ground: Option<Ground>,
+}
+
+/// What a folder lies on, where the caller brings it.
+#[derive(Debug, Clone)]
+struct Ground {
+    disk: Arc<dyn Disk>,
+    opener: Arc<dyn StoreOpener>,
 }
 
 macro_rules! settings {
@@ -68,6 +79,7 @@ impl Builder {
             store_call_max_ms: None,
             clock: None,
             ids: None,
+            ground: None,
         }
     }
 
@@ -120,6 +132,34 @@ impl Builder {
         self
     }
 
+    /// Opens the folder on this disk, with the stores that this opener brings, whatever [`engine`](Self::engine) says: for
+    /// tests that pull the plug on a whole store, or make its disk or its store fail. Snapshot files stay on the disk of
+    /// the operating system.
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// use std::sync::Arc;
+    /// use ml_persistence::MlPersistence;
+    /// use ml_persistence::engine::local::sim::SimDisk;
+    /// use ml_persistence::engine::memory::MemoryOpener;
+    ///
+    /// let open = |disk: &SimDisk| {
+    ///     let disk = Arc::new(disk.clone());
+    ///     MlPersistence::builder("/data").on(disk.clone(), Arc::new(MemoryOpener::in_folder(disk))).open()
+    /// };
+    /// let disk = SimDisk::recording();
+    /// open(&disk)?.namespace("cache")?.put("k", "v")?;
+    /// let after_a_power_cut = open(&disk.crash(1))?;
+    /// assert_eq!(after_a_power_cut.namespace("cache")?.get_as::<String>("k")?.as_deref(), Some("v"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on(mut self, disk: Arc<dyn Disk>, opener: Arc<dyn StoreOpener>) -> Self {
+        self.ground = Some(Ground { disk, opener });
+        self
+    }
+
     /// Opens the store: locks the folder, recovers, and composes.
     ///
     /// # Errors
@@ -130,7 +170,7 @@ impl Builder {
         let config = self.config()?;
         config.check()?;
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, self.read_only)?;
+        let (engine, mut report) = self.open_engine(&config)?;
         report.epoch = engine.epoch().number;
         compose(engine, &config, self.durability, report, started_ms, self.read_only)
     }
@@ -147,11 +187,21 @@ impl Builder {
         let config = self.config()?;
         config.check()?;
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, false)?;
+        let (engine, mut report) = self.open_engine(&config)?;
         report.epoch = engine.epoch().number;
         let engine = Arc::new(FollowEngine::new(engine));
         let db = compose(engine, &config, self.durability, report, started_ms, true)?;
         Ok(Replica::new(db, self))
+    }
+
+    fn open_engine(&self, config: &Config) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
+        match (&self.ground, self.folder.as_deref()) {
+            (Some(Ground { disk, opener }), Some(folder)) => {
+                open::local(Arc::clone(disk), folder, Arc::clone(opener), config, self.read_only)
+            }
+            (Some(_), None) => Err(Error::invalid("folder: a disk is given, and no folder on it")),
+            (None, folder) => open::engine(self.engine, folder, config, self.read_only),
+        }
     }
 
     pub(super) fn folder(&self) -> Option<&Path> {

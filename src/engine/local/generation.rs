@@ -19,11 +19,11 @@ use super::epoch::EpochEntry;
 use super::journal::{Journal, Start};
 use super::mark::Mark;
 use super::opener::StoreOpener;
-use super::segment::Identity;
+use super::segment::{Identity, Link};
 use crate::clock::Ids;
 use crate::config::Config;
 use crate::engine::{
-    Direction, Epoch, Fresh, GET_MANY_MAX, KeyRange, KvStore, ORIGIN_KEY, Page, Position, Reader, Tree,
+    ChainHash, Direction, Epoch, Fresh, GET_MANY_MAX, KeyRange, KvStore, ORIGIN_KEY, Page, Position, Reader, Tree,
     VALUE_BYTES_MAX, Value, Write, WriteBatch, check_key, check_limit,
 };
 use crate::error::{Error, Result};
@@ -91,7 +91,7 @@ impl NextGeneration {
         let start = Start {
             identity: self.current.identity,
             id: 1,
-            base: (applied, 0),
+            base: (applied, Link::first(position.chain.unwrap_or(ChainHash::START))),
             frames: &[],
             closed: Vec::new(),
             checkpoint: applied,

@@ -45,7 +45,12 @@ const PCT_DEPTH: usize = 3;
 
 /// Runs a model on schedules of both kinds.
 fn explore(model: fn()) {
-    let iterations = std::env::var("SHUTTLE_ITERATIONS").map_or(ITERATIONS, |text| text.parse().unwrap());
+    explore_times(ITERATIONS, model);
+}
+
+/// As [`explore`], with so many schedules of each kind, unless somebody asks for another number.
+pub(crate) fn explore_times(iterations: usize, model: fn()) {
+    let iterations = std::env::var("SHUTTLE_ITERATIONS").map_or(iterations, |text| text.parse().unwrap());
     let mut config = shuttle::Config::new();
     config.stack_size = 256 << 10;
     shuttle::Runner::new(RandomScheduler::new(iterations), config.clone()).run(model);
@@ -263,7 +268,7 @@ impl Durable {
         let journal = PathBuf::from(FOLDER).join("gen-00000001").join("journal");
         let replay = Survey::read_any(disk, &journal).unwrap().replay(disk, 0).unwrap();
         let mut writes = BTreeMap::new();
-        for (_, payload) in &replay.frames {
+        for super::replay::KeptFrame { payload, .. } in &replay.frames {
             let each = |tree, key: &[u8], value: Option<&[u8]>| {
                 writes.insert((tree, key.to_vec()), value.map(<[u8]>::to_vec));
             };
@@ -614,7 +619,12 @@ fn a_read_that_the_applier_overtakes_starts_over() {
 
 /// How the models notice a sabotage.
 fn failure_of(model: fn()) -> String {
-    let failed = catch_unwind(|| explore(model)).expect_err("the sabotage went unnoticed");
+    failure_within(ITERATIONS, model)
+}
+
+/// As [`failure_of`], within so many schedules of each kind.
+pub(crate) fn failure_within(iterations: usize, model: fn()) -> String {
+    let failed = catch_unwind(|| explore_times(iterations, model)).expect_err("the sabotage went unnoticed");
     panic_text(&*failed).to_owned()
 }
 

@@ -3,6 +3,7 @@
 //! A plan names a kind of call, which one of them counted from now, and what goes wrong. The rest passes through.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -217,6 +218,10 @@ impl Engine for FaultEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.plans.run(EngineCall::Changes, || self.inner.changes(after, limit))
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.inner.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

@@ -1,6 +1,7 @@
 //! An engine that takes no writes of its own: it only follows another store.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::engine::{
     Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
@@ -58,6 +59,10 @@ impl Engine for FollowEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.inner.changes(after, limit)
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.inner.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {
