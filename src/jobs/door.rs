@@ -20,6 +20,11 @@ impl Door {
         *self.0.write() = true;
     }
 
+    /// Waits until nobody is inside any more who has gone through before, and leaves it open.
+    pub fn wait(&self) {
+        drop(self.0.write());
+    }
+
     pub fn is_closed(&self) -> bool {
         *self.0.read()
     }

@@ -205,6 +205,43 @@ fn a_job_found_due_is_not_forgotten_when_the_clock_goes_back_before_it_is_promot
     }
 }
 
+/// Candidates are picked from memory, and a pause can come before they are claimed.
+#[test]
+fn what_was_picked_before_a_pause_is_not_claimed_after_it_and_goes_back_to_its_place() {
+    let (_engine, jobs) = queue();
+    let id = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let other = jobs.enqueue(NewJob::new("other", "k")).unwrap().job;
+    let request = ClaimRequest::new(["q", "other"]).limit(2);
+    let picked = jobs.pick(&request).unwrap();
+    assert_eq!(picked.candidates.iter().map(|candidate| candidate.job).collect::<Vec<_>>(), [id, other]);
+    jobs.pause("q").unwrap();
+    let claimed = jobs.claim_picked(&picked.candidates, &request, None).unwrap();
+    assert_eq!(claimed.pairs.iter().map(Pair::id).collect::<Vec<_>>(), [other]);
+    drop(picked);
+    assert!(jobs.claim(&["q"], 1).unwrap().is_empty());
+    jobs.resume("q").unwrap();
+    assert_eq!(jobs.claim(&["q"], 1).unwrap().remove(0).into_parts().0.id, id);
+}
+
+/// A claim is inside the door while it commits.
+#[test]
+fn a_pause_returns_only_when_claims_that_have_not_seen_it_are_committed() {
+    let (_engine, jobs) = queue();
+    let is_known = || jobs.shared.lines.lock().line("q").paused == Some(true);
+    jobs.pause("q").unwrap();
+    jobs.resume("q").unwrap();
+    let claim_under_way = jobs.shared.door.enter();
+    std::thread::scope(|scope| {
+        let pausing = scope.spawn(|| jobs.pause("q").unwrap());
+        while !is_known() {
+            std::thread::yield_now();
+        }
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        assert!(!pausing.is_finished());
+        drop(claim_under_way);
+    });
+}
+
 #[test]
 fn a_cancel_between_the_commit_of_a_claim_and_its_lease_shows_on_the_lease_at_once() {
     let (engine, jobs) = queue();

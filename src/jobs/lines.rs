@@ -11,7 +11,8 @@
 //!
 //! Bounds: at most [`WINDOW_MAX`] jobs a window, fewer when there are many queues ([`JOBS_MAX`] in all windows, give or
 //! take a factor of two), and [`LINES_MAX`] lines, beyond which those that nobody is using are forgotten and read again
-//! from the start of their queues. That is below 16 MiB; [`Memory`] says how much it is.
+//! from the start of their queues. That is below 16 MiB also where every queue has the longest name; [`Memory`] says how
+//! much it is, and the package's `tests/queue_memory.rs` holds its account against the allocator's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,11 +34,9 @@ const WINDOW_MIN: usize = 2;
 /// Jobs that all windows together are meant to hold.
 const JOBS_MAX: usize = 32_768;
 /// Most queues that are known at once, beside those in use.
-const LINES_MAX: usize = 16_384;
-/// What a job in a window takes: place and id, the map's share.
-const JOB_BYTES: usize = 48 * 2;
-/// What a line takes beside its name and its jobs: itself, the map's share.
-const LINE_BYTES: usize = size_of::<Line>() + 64;
+const LINES_MAX: usize = 8_192;
+/// What a line takes beside its name and its jobs: itself, the maps' share, what the allocator adds.
+const LINE_BYTES: usize = size_of::<Line>() + 256;
 
 /// All queues that somebody asked for.
 #[derive(Debug, Default)]
@@ -50,7 +49,8 @@ pub(crate) struct Lines {
 /// Everything under the mutex.
 #[derive(Debug)]
 pub(crate) struct State {
-    lines: HashMap<Arc<str>, Line>,
+    /// Boxed: a map keeps up to twice the room that it needs.
+    lines: HashMap<Arc<str>, Box<Line>>,
     pub sleepers: Sleepers,
     /// Most jobs in a window, with as many lines as there are.
     pub cap: usize,
@@ -85,14 +85,14 @@ impl State {
         if !self.lines.contains_key(queue) {
             self.make_room();
             let number = self.ticket();
-            self.lines.insert(queue.into(), Line::new(number));
+            self.lines.insert(queue.into(), Box::new(Line::new(number)));
         }
         self.lines.get_mut(queue).expect("it is there, or was just put there")
     }
 
     /// The line of a queue, if it is known.
     pub fn known(&mut self, queue: &str) -> Option<&mut Line> {
-        self.lines.get_mut(queue)
+        self.lines.get_mut(queue).map(|line| &mut **line)
     }
 
     /// A number for a set of candidates, or for a line. Never given out twice.
@@ -104,6 +104,7 @@ impl State {
     /// Forgets lines that nobody is using: they are read again from their start.
     pub fn forget_idle(&mut self) {
         self.lines.retain(|_, line| !line.is_idle());
+        self.lines.shrink_to_fit();
     }
 
     /// Forgets idle lines when there are too many, and makes windows smaller as lines grow in number.
@@ -139,9 +140,9 @@ impl State {
         for (queue, line) in &self.lines {
             memory.window_jobs += line.window.ready();
             memory.reserved_jobs += line.window.taken();
-            memory.bytes += queue.len();
+            // The name twice: where pruning goes on is a key that begins with it.
+            memory.bytes += 2 * queue.len() + LINE_BYTES + line.window.bytes();
         }
-        memory.bytes += (memory.window_jobs + memory.reserved_jobs) * JOB_BYTES + memory.queues * LINE_BYTES;
         memory
     }
 }

@@ -217,9 +217,9 @@ impl Jobs {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let now = self.shared.store.clock().monotonic_ms();
-            let opening = KeyWriter::new().u64(self.shared.epoch().number);
+            let opening = self.shared.epoch();
             let (unknown, resume) = self.shared.store.read(|view| {
-                let page = view.index_page(&LEASE, opening.clone(), Direction::Ascending, after.as_deref(), STEP)?;
+                let page = view.index_page(&LEASE, KeyWriter::new(), Direction::Ascending, after.as_deref(), STEP)?;
                 let mut unknown = Vec::new();
                 for entry in &page.entries {
                     if self.shared.deadlines.contains(parse_key(&entry.primary)?) {
@@ -234,7 +234,8 @@ impl Jobs {
                 }
                 Ok((unknown, page.resume))
             })?;
-            for pair in unknown {
+            let of_opening = |pair: &Pair| pair.head.lease.as_ref().is_some_and(|lease| lease.epoch == opening);
+            for pair in unknown.into_iter().filter(of_opening) {
                 self.shared.deadlines.note(&pair, now);
             }
             match resume {

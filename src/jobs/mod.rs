@@ -140,7 +140,7 @@ struct Shared {
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
     /// Closed when the queue is closing and hands nothing out any more. A claim is inside while it commits, so whoever
-    /// closes it knows that every claim is either to be seen or not to be.
+    /// closes it knows that every claim is either to be seen or not to be. A pause only waits at it.
     door: door::Door,
 }
 
@@ -170,8 +170,8 @@ impl Jobs {
         Jobs { shared: Arc::clone(&self.shared), durability }
     }
 
-    /// What the queue keeps in memory, below 16 MiB whatever the backlog and however many queues there are. Beside it
-    /// each executing job takes about 200 bytes.
+    /// What the queue keeps in memory, below 16 MiB whatever the backlog, however many queues there are and however long
+    /// their names. Beside it each executing job takes about 200 bytes, and a claim under way the page that it reads.
     #[must_use]
     pub fn memory(&self) -> Memory {
         self.shared.lines.memory()

@@ -7,14 +7,19 @@ use crate::error::Result;
 use crate::record::catalog;
 
 impl Jobs {
-    /// Stops handing out jobs of `queue`: no claim that begins after this returned gets one. Pausing a paused queue, or one without a job, is fine.
+    /// Stops handing out jobs of `queue`: once this has returned no claim gets one, also none that had begun before.
+    /// Pausing a paused queue, or one without a job, is fine.
     ///
     /// # Errors
     /// `Invalid` for a queue outside 1..=256 bytes.
     pub fn pause(&self, queue: &str) -> Result<()> {
         check_name("queue", queue)?;
         let key = paused_key(queue);
-        self.shared.store.transact(self.durability, |txn| txn.put_part(catalog::QUEUE_PAUSED, &key, &true))
+        self.shared.store.transact(self.durability, |txn| txn.put_part(catalog::QUEUE_PAUSED, &key, &true))?;
+        // Published, so every claim from here on knows of it. Those that did not are waited for: nothing is claimed any
+        // more when this returns.
+        self.shared.door.wait();
+        Ok(())
     }
 
     /// Hands out jobs of `queue` again.

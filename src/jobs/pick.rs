@@ -28,7 +28,7 @@ pub(crate) struct Candidate {
     pub job: JobId,
     pub place: Place,
     /// Its queue, by its place in the request.
-    queue: usize,
+    pub queue: usize,
 }
 
 /// The candidates of one claim. Those that were not settled go back when it is dropped.

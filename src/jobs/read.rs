@@ -17,7 +17,7 @@ use super::apply::Past;
 use super::enqueue::parse_key;
 use super::new_job::{check_limit, check_name};
 use super::pair::{Head, Pair};
-use super::schema::{ORDER, STATE, STATES, attempts_key, state_group};
+use super::schema::{LEASE, ORDER, STATE, STATES, attempts_key, state_group};
 use super::state::State;
 use super::{Attempts, Counts, Job, JobId, Jobs};
 use crate::engine::{Direction, KeyRange, Tree};
@@ -194,7 +194,10 @@ fn queues_in(view: &View<'_>, state: State) -> Result<Option<Vec<String>>> {
 
 fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result<JobPage> {
     let in_order = || vec![Line::new(&ORDER, KeyWriter::new(), after)];
-    let group = |queue: &str, state: State| Line::new(&STATE, state_group(queue, state), after);
+    let group = |queue: &str, state: State| match state {
+        State::Executing => Line::new(&LEASE, KeyWriter::new().str(queue), after),
+        _ => Line::new(&STATE, state_group(queue, state), after),
+    };
     // In which state the jobs of these lines have to be, where that is not what the lines are about.
     let mut wanted = None;
     let lines = match (&filter.queue, filter.state) {

@@ -4,8 +4,8 @@
 //! index     parts                               a job is in it while
 //! ready     queue, priority, run_at, sequence   available
 //! due       queue, run_at, sequence             scheduled, retryable
-//! lease     epoch number                        executing
-//! state     queue, state, sequence, kind        it exists
+//! lease     queue, sequence, kind               executing
+//! state     queue, state, sequence, kind        it exists, and is not executing
 //! order     sequence, kind                      it exists
 //! finished  queue, retention_ms, finished_at    completed, discarded, cancelled
 //! unique    queue, unique_key                   it has a key, and is none of those
@@ -13,6 +13,10 @@
 //! counter   group          sum
 //! states    queue, state   jobs
 //! ```
+//!
+//! An executing job stands in `lease` and nowhere in `state`: of the two every job is in exactly one, once. A list reads
+//! `lease` as if it were that part of `state`, and a sweep reads nothing else. One entry for both saves each claim, and
+//! each end of one, a write.
 //!
 //! `sequence` is unique, so the `kind` behind it changes no order: it lets a list choose by kind without reading jobs.
 //! `finished` leads with the retention, of which there are few, so a prune seeks from one to the next.
@@ -33,10 +37,10 @@ pub(crate) const READY: Index<Pair> =
     Index { number: numbers::READY, name: "jobs.ready", unique: false, entries: ready };
 /// Jobs that wait for their time, first due first.
 pub(crate) const DUE: Index<Pair> = Index { number: numbers::DUE, name: "jobs.due", unique: false, entries: due };
-/// Executing jobs, oldest opening first.
+/// Executing jobs by queue, oldest enqueue first.
 pub(crate) const LEASE: Index<Pair> =
     Index { number: numbers::LEASE, name: "jobs.lease", unique: false, entries: lease };
-/// Jobs by queue and state, oldest enqueue first.
+/// Jobs by queue and state, oldest enqueue first; executing ones are in [`LEASE`].
 pub(crate) const STATE: Index<Pair> =
     Index { number: numbers::STATE, name: "jobs.state", unique: false, entries: state };
 /// All jobs, oldest enqueue first.
@@ -81,15 +85,17 @@ fn due(pair: &Pair, entries: &mut Entries) {
 }
 
 fn lease(pair: &Pair, entries: &mut Entries) {
-    if let Some(lease) = &pair.head.lease {
-        // Not when it expires: a heartbeat then writes the head alone.
-        entries.push(KeyWriter::new().u64(lease.epoch.number));
+    if pair.head.state == State::Executing {
+        // Neither when it expires nor who holds it: a heartbeat then writes the head alone.
+        entries.push(KeyWriter::new().str(&pair.body.queue).u64(pair.body.sequence).str(&pair.body.kind));
     }
 }
 
 fn state(pair: &Pair, entries: &mut Entries) {
-    let group = state_group(&pair.body.queue, pair.head.state);
-    entries.push(group.u64(pair.body.sequence).str(&pair.body.kind));
+    if pair.head.state != State::Executing {
+        let group = state_group(&pair.body.queue, pair.head.state);
+        entries.push(group.u64(pair.body.sequence).str(&pair.body.kind));
+    }
 }
 
 fn order(pair: &Pair, entries: &mut Entries) {
@@ -196,8 +202,11 @@ impl Entity for Pair {
 
     fn save(&self, old: Option<&Self>, parts: &mut PartWriter<'_>) -> Result<()> {
         let same_body = old.is_some_and(|old| std::sync::Arc::ptr_eq(&old.body, &self.body) || old.body == self.body);
-        if !same_body {
-            parts.put(catalog::JOB, &self.key(), &*self.body)?;
+        match old {
+            // Whoever writes a record without an old one has looked: there is none.
+            None => parts.put_first(catalog::JOB, &self.key(), &*self.body)?,
+            Some(_) if !same_body => parts.put(catalog::JOB, &self.key(), &*self.body)?,
+            Some(_) => {}
         }
         let head = &self.head;
         let stored = old.is_some_and(|old| old.head != Head::first(&old.body));
@@ -205,6 +214,9 @@ impl Entity for Pair {
             if stored {
                 parts.delete(catalog::CLAIM, &keys::claim(self.body.id))?;
             }
+        } else if old.is_some() && !stored {
+            // The first claim, nearly always. An absent key costs a store as much as one that is there.
+            parts.put_first(catalog::CLAIM, &keys::claim(self.body.id), head)?;
         } else if old.is_none_or(|old| old.head != *head) {
             parts.put(catalog::CLAIM, &keys::claim(self.body.id), head)?;
         }

@@ -23,6 +23,11 @@ use super::job::JobId;
 
 /// Notes kept while a scan runs.
 const TOLD_MAX: usize = 1_024;
+/// Entries that a node of a map holds: at most, and at least where there is more than one.
+const LEAF_MAX: usize = 11;
+const LEAF_MIN: usize = 5;
+/// A node of places and ids, its links and what the allocator adds.
+const LEAF_BYTES: usize = LEAF_MAX * (size_of::<Place>() + size_of::<JobId>()) + 48;
 
 /// A job's place in its queue's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +131,7 @@ impl Window {
         }
         self.ready.remove(&place);
         self.taken.remove(&place);
+        self.free_if_empty();
     }
 
     /// Takes up to `limit` jobs from the front, in order, to be settled under `ticket`.
@@ -137,6 +143,7 @@ impl Window {
             self.taken.insert(place, Taken { job, ticket, again: false });
             taken.push((place, job));
         }
+        self.free_if_empty();
         taken
     }
 
@@ -150,6 +157,28 @@ impl Window {
         if fate == Fate::Back || taken.again {
             self.put(place, taken.job, cap);
         }
+        self.free_if_empty();
+    }
+
+    /// An empty map keeps the memory of its last entries, and thousands of drained queues would add up.
+    fn free_if_empty(&mut self) {
+        if self.ready.is_empty() {
+            self.ready = BTreeMap::new();
+        }
+        if self.taken.is_empty() {
+            self.taken = BTreeMap::new();
+        }
+    }
+
+    /// About how many bytes it takes beside itself; rather too many than too few.
+    pub fn bytes(&self) -> usize {
+        let of = |jobs: usize, leaf: usize| match jobs {
+            0 => 0,
+            1..=LEAF_MAX => leaf,
+            _ => jobs * (leaf / LEAF_MIN + 24),
+        };
+        let told = self.scan.as_ref().map_or(0, |scan| of(scan.told.len(), LEAF_BYTES + LEAF_MAX * 16));
+        of(self.ready.len(), LEAF_BYTES) + of(self.taken.len(), LEAF_BYTES + LEAF_MAX * 16) + told
     }
 
     /// Whether the window is empty and the line may go on behind it.

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 
 const SIGN_32: u32 = 1 << 31;
 const SIGN: u64 = 1 << 63;
+/// Bytes that a key has room for from the start.
+const ROOM: usize = 96;
 
 /// Builds a key, part by part.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,11 @@ macro_rules! write_unsigned {
     ($($name:ident)*) => {$(
         /// An unsigned number.
         #[must_use]
-        pub fn $name(self, value: $name) -> Self {
+        pub fn $name(mut self, value: $name) -> Self {
+            if !self.descending {
+                self.bytes.extend_from_slice(&value.to_be_bytes());
+                return self;
+            }
             self.part(value.to_be_bytes())
         }
     )*};
@@ -51,7 +57,8 @@ impl KeyWriter {
     /// A key without parts.
     #[must_use]
     pub fn new() -> Self {
-        KeyWriter::default()
+        // Room for nearly every key: growing part by part costs more than the parts do.
+        KeyWriter { bytes: Vec::with_capacity(ROOM), descending: false }
     }
 
     write_unsigned! { u8 u16 u32 u64 u128 }
@@ -85,7 +92,13 @@ impl KeyWriter {
 
     /// A string of bytes.
     #[must_use]
-    pub fn bytes(self, value: &[u8]) -> Self {
+    pub fn bytes(mut self, value: &[u8]) -> Self {
+        if !self.descending && !value.contains(&0) {
+            // As below, without looking at each byte.
+            self.bytes.extend_from_slice(value);
+            self.bytes.extend_from_slice(&[0, 0]);
+            return self;
+        }
         self.part(escape(value).chain([0, 0]))
     }
 

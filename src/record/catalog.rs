@@ -78,9 +78,8 @@ pub mod jobs {
     pub const READY: u32 = 1;
     /// Index: jobs that wait for their time.
     pub const DUE: u32 = 2;
-    /// Index: executing jobs.
-    pub const LEASE: u32 = 3;
-    /// Index: jobs by queue and state.
+    // 3 was the executing jobs by the opening that claimed them.
+    /// Index: jobs by queue and state, but for the executing ones.
     pub const STATE: u32 = 4;
     /// Index: all jobs in enqueue order.
     pub const ORDER: u32 = 5;
@@ -88,6 +87,8 @@ pub mod jobs {
     pub const FINISHED: u32 = 6;
     /// Unique index: who holds a unique key.
     pub const UNIQUE: u32 = 7;
+    /// Index: executing jobs by queue.
+    pub const LEASE: u32 = 8;
 
     /// Counter: jobs by queue and state.
     pub const STATES: u32 = 1;

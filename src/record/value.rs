@@ -153,6 +153,10 @@ impl<'a> PartWriter<'a> {
     pub fn put<T: Serialize>(&mut self, part: Part, key: &[u8], value: &T) -> Result<()> {
         let envelope = codec::encode(part, key, value)?;
         self.free_pieces(part.tree, key)?;
+        self.put_envelope(part, key, envelope)
+    }
+
+    fn put_envelope(&mut self, part: Part, key: &[u8], envelope: Vec<u8>) -> Result<()> {
         if envelope.len() <= VALUE_BYTES_MAX {
             return self.txn.put(part.tree, key, Value::from(envelope));
         }
@@ -161,6 +165,15 @@ impl<'a> PartWriter<'a> {
             self.txn.put(Tree::Blob, &piece_key, piece)?;
         }
         self.put_head(part.tree, key, &cut.head)
+    }
+
+    /// As [`PartWriter::put`], where this very body has seen that nothing stands at `key`: nothing is read there again.
+    ///
+    /// # Errors
+    /// As [`PartWriter::put`].
+    pub fn put_first<T: Serialize>(&mut self, part: Part, key: &[u8], value: &T) -> Result<()> {
+        let envelope = codec::encode(part, key, value)?;
+        self.put_envelope(part, key, envelope)
     }
 
     /// Sets the value at `key` to one whose pieces are already in place.
