@@ -1,9 +1,18 @@
 //! The registry: what registering costs alone and among many, and that finding a version does not grow with how many
 //! there are.
 //!
-//! `cargo bench --bench registry` prints one line a row, then one JSON line with all of them. Rows with callers are
-//! rates over a fixed number of registrations, the others medians of single calls in microseconds. The store is sled in
-//! a fresh folder; registrations are durable, fillings are buffered.
+//! ```text
+//! cargo bench --bench registry              a table                       well below four minutes
+//! cargo bench --bench registry -- --json    one line of JSON instead
+//!
+//!   register_version   durable registrations into one model, by so many callers at once      per second, over thousands
+//!   get …              single calls, of 10, 1,000, 10,000 and 100,000 versions               median, 99th percentile
+//!   list, search       pages of 20, of 10,000 versions                                       the same
+//!   rename, delete     a model of 10,000 versions, until nothing is left behind              once
+//! ```
+//!
+//! The store is sled in a fresh folder. Fillings are buffered, and brought down to sled before anything is read. Every
+//! answer is looked at.
 
 use std::path::Path;
 
@@ -12,10 +21,13 @@ use ml_persistence::{Durability, MlPersistence, NewVersion, Registry, Stopwatch}
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const REGISTRATIONS: u32 = 2_000;
-const SIZES: [u32; 3] = [10, 1_000, 10_000];
-const CALLS: u32 = 2_000;
-const PAGES: u32 = 200;
+/// Callers, and how many registrations they share.
+const REGISTRATIONS: [(u32, u32); 3] = [(1, 3_000), (16, 16_000), (64, 32_000)];
+const SIZES: [u32; 4] = [10, 1_000, 10_000, 100_000];
+/// The size whose pages are measured, and that is renamed and deleted.
+const LISTED: u32 = 10_000;
+const CALLS: u32 = 5_000;
+const PAGES: u32 = 500;
 
 /// One line of the result.
 #[derive(serde::Serialize)]
@@ -23,6 +35,14 @@ struct Row {
     what: String,
     unit: &'static str,
     value: f64,
+    /// The 99th percentile, of single calls.
+    p99: Option<f64>,
+}
+
+impl Row {
+    fn once(what: String, unit: &'static str, value: f64) -> Self {
+        Row { what, unit, value, p99: None }
+    }
 }
 
 fn version(number: u32) -> NewVersion {
@@ -34,7 +54,7 @@ fn version(number: u32) -> NewVersion {
 }
 
 /// Registrations from so many callers, each waiting for its own to be durable; how many a second.
-fn register_rate(folder: &Path, callers: u32) -> Result<f64, Failure> {
+fn register_rate(folder: &Path, callers: u32, registrations: u32) -> Result<f64, Failure> {
     let db = MlPersistence::open(folder)?;
     let clock = Stopwatch::start();
     std::thread::scope(|scope| {
@@ -42,13 +62,13 @@ fn register_rate(folder: &Path, callers: u32) -> Result<f64, Failure> {
             .map(|_| {
                 let registry = db.registry();
                 scope.spawn(move || {
-                    (0..REGISTRATIONS / callers).try_for_each(|n| registry.register_version("m", version(n)).map(drop))
+                    (0..registrations / callers).try_for_each(|n| registry.register_version("m", version(n)).map(drop))
                 })
             })
             .collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
-    let rate = f64::from(REGISTRATIONS / callers * callers) / clock.elapsed().as_secs_f64();
+    let rate = f64::from(registrations / callers * callers) / clock.elapsed().as_secs_f64();
     db.close()?;
     Ok(rate)
 }
@@ -65,8 +85,8 @@ fn fill(registry: &Registry, model: &str, count: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The median of `calls` calls, in microseconds.
-fn median_us(calls: u32, mut call: impl FnMut(u32) -> Result<(), Failure>) -> Result<f64, Failure> {
+/// Calls `call` so often; the median and the 99th percentile, in microseconds.
+fn timed(what: String, calls: u32, mut call: impl FnMut(u32) -> Result<(), Failure>) -> Result<Row, Failure> {
     let mut times = Vec::new();
     for n in 0..calls {
         let clock = Stopwatch::start();
@@ -74,66 +94,92 @@ fn median_us(calls: u32, mut call: impl FnMut(u32) -> Result<(), Failure>) -> Re
         times.push(clock.elapsed().as_nanos() as f64 / 1e3);
     }
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().ok_or_else(|| "no calls".into())
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().ok_or("no calls");
+    Ok(Row { what, unit: "us", value: at(50)?, p99: Some(at(99)?) })
 }
 
 fn expect(found: bool) -> Result<(), Failure> {
     if found { Ok(()) } else { Err("a read found something else than it should".into()) }
 }
 
-fn reads(rows: &mut Vec<Row>, registry: &Registry, model: &str, count: u32) -> Result<(), Failure> {
-    let mut row =
-        |what: &str, value: f64| rows.push(Row { what: format!("{what}, {count} versions"), unit: "us", value });
-    let by_number = median_us(CALLS, |n| expect(registry.get(model, n * 7_919 % count + 1)?.is_some()))?;
-    row("get by version", by_number);
-    row("get by alias", median_us(CALLS, |_| expect(registry.get(model, "prod")?.is_some()))?);
-    row("get latest", median_us(CALLS, |_| expect(registry.get(model, VersionRef::latest())?.is_some()))?);
-    if count == 10_000 {
-        let page = PageRequest::new().size(20);
-        let first = median_us(PAGES, |_| expect(registry.list_versions(model, &page)?.versions.len() == 20))?;
-        row("list page of 20", first);
-        let tag = SearchRequest::new().in_model(model).filter("tags.shard = '7'").page_size(20);
-        let indexed = median_us(PAGES, |_| expect(registry.search_versions(&tag)?.versions.len() == 20))?;
-        row("search by tag, page of 20, by index", indexed);
-        // The same rows by a pattern that no index answers.
-        let like = SearchRequest::new().in_model(model).filter("tags.shard like '7'").page_size(20);
-        let scanned = median_us(PAGES / 10, |_| expect(registry.search_versions(&like)?.versions.len() == 20))?;
-        row("search by tag, page of 20, without index", scanned);
+fn gets(rows: &mut Vec<Row>, registry: &Registry) -> Result<(), Failure> {
+    let of = |count: u32| (format!("m{count}"), if count == 10 { CALLS / 5 } else { CALLS });
+    for count in SIZES {
+        let (model, calls) = of(count);
+        let number = |n: u32| (u64::from(n) * 7_919 % u64::from(count)) as u32 + 1;
+        let what = format!("get by version, of {count}");
+        rows.push(timed(what, calls, |n| expect(registry.get(&model, number(n))?.is_some()))?);
     }
+    for count in SIZES {
+        let (model, calls) = of(count);
+        let what = format!("get by alias, of {count}");
+        rows.push(timed(what, calls, |_| expect(registry.get(&model, "prod")?.is_some()))?);
+    }
+    for count in SIZES {
+        let (model, calls) = of(count);
+        let what = format!("get latest, of {count}");
+        rows.push(timed(what, calls, |_| expect(registry.get(&model, VersionRef::latest())?.is_some()))?);
+    }
+    Ok(())
+}
+
+fn pages(rows: &mut Vec<Row>, registry: &Registry) -> Result<(), Failure> {
+    let model = format!("m{LISTED}");
+    let mut next = PageRequest::new().size(20);
+    rows.push(timed(format!("list page of 20, each of {LISTED}"), LISTED / 20, |_| {
+        let page = registry.list_versions(&model, &next)?;
+        next = page.next_page_token.into_iter().fold(PageRequest::new().size(20), PageRequest::token);
+        expect(page.versions.len() == 20)
+    })?);
+    let searched = |filter: String| SearchRequest::new().in_model(&model).filter(filter).page_size(20);
+    rows.push(timed(format!("search by tag, page of 20 of {LISTED}, by index"), PAGES, |n| {
+        let request = searched(format!("tags.shard = '{}'", n % 100));
+        expect(registry.search_versions(&request)?.versions.len() == 20)
+    })?);
+    // The same rows by a pattern that no index answers.
+    rows.push(timed(format!("search by tag, page of 20 of {LISTED}, without index"), PAGES / 5, |n| {
+        let request = searched(format!("tags.shard ilike '{}'", n % 100));
+        expect(registry.search_versions(&request)?.versions.len() == 20)
+    })?);
     Ok(())
 }
 
 fn moves(rows: &mut Vec<Row>, registry: &Registry) -> Result<(), Failure> {
     let clock = Stopwatch::start();
-    registry.rename_model("m10000", "renamed", &Change::new())?;
+    registry.rename_model(&format!("m{LISTED}"), "renamed", &Change::new())?;
     let ms = |clock: &Stopwatch| clock.elapsed().as_secs_f64() * 1e3;
-    rows.push(Row { what: "rename, 10000 versions, swept".to_owned(), unit: "ms", value: ms(&clock) });
+    rows.push(Row::once(format!("rename, {LISTED} versions, swept"), "ms", ms(&clock)));
     let clock = Stopwatch::start();
-    expect(registry.delete_model("renamed", &Change::new())? == 10_000)?;
-    rows.push(Row { what: "delete, 10000 versions, swept".to_owned(), unit: "ms", value: ms(&clock) });
+    expect(registry.delete_model("renamed", &Change::new())? == LISTED)?;
+    rows.push(Row::once(format!("delete, {LISTED} versions, swept"), "ms", ms(&clock)));
     Ok(())
 }
 
 fn main() -> Result<(), Failure> {
+    let json = std::env::args().any(|argument| argument == "--json");
     let scratch = tempfile::tempdir()?;
     let mut rows = Vec::new();
-    for callers in [1, 16, 64] {
-        let value = register_rate(&scratch.path().join(format!("register-{callers}")), callers)?;
-        rows.push(Row { what: format!("register_version, {callers} callers"), unit: "per s", value });
+    for (callers, registrations) in REGISTRATIONS {
+        let rate = register_rate(&scratch.path().join(format!("register-{callers}")), callers, registrations)?;
+        rows.push(Row::once(format!("register_version, {callers} callers"), "per s", rate));
     }
     let db = MlPersistence::open(scratch.path().join("reads"))?;
     for count in SIZES {
         fill(db.registry(), &format!("m{count}"), count)?;
     }
     db.checkpoint()?;
-    for count in SIZES {
-        reads(&mut rows, db.registry(), &format!("m{count}"), count)?;
-    }
+    gets(&mut rows, db.registry())?;
+    pages(&mut rows, db.registry())?;
     moves(&mut rows, db.registry())?;
     db.close()?;
-    for row in &rows {
-        println!("{:<60} {:>12.1} {}", row.what, row.value, row.unit);
+    if json {
+        println!("{}", serde_json::to_string(&rows)?);
+        return Ok(());
     }
-    println!("{}", serde_json::to_string(&rows)?);
+    println!("{:<56} {:>12} {:>12}", "", "median", "p99");
+    for row in &rows {
+        let p99 = row.p99.map_or_else(String::new, |p99| format!("{p99:.1}"));
+        println!("{:<56} {:>12.1} {p99:>12} {}", row.what, row.value, row.unit);
+    }
     Ok(())
 }

@@ -246,6 +246,12 @@ pub fn pointer_move(tag: u16, model: &str, incarnation: u32, number: u64) -> Vec
     history(tag, KeyWriter::new().str(model).u32(incarnation).u64(number))
 }
 
+/// The key of a move of one alias of a model, in `history`.
+#[must_use]
+pub fn alias_move(tag: u16, model: &str, incarnation: u32, alias: &str, number: u64) -> Vec<u8> {
+    history(tag, KeyWriter::new().str(model).u32(incarnation).str(alias).u64(number))
+}
+
 /// The key, in `records`, of what is kept under a hash: the part's tag, then the hash. The tag's first byte is zero,
 /// and a name that is escaped begins with a zero byte only when 0xff follows.
 #[must_use]

@@ -359,7 +359,7 @@ fn compose(
     let sweep = Stopwatch::start();
     if !read_only {
         recover::recover(&records, &mut report)?;
-        registry.recover()?;
+        report.quarantined += registry.recover()?.quarantined;
     }
     report.sweep_ms = sweep.elapsed().as_millis() as u64;
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });

@@ -181,6 +181,14 @@ fn moved(number: u64) -> Vec<u8> {
     keys::pointer_move(catalog::POINTER_HISTORY.tag, "spam", 0, number)
 }
 
+fn alias_moved(alias: &str, number: u64) -> Vec<u8> {
+    keys::alias_move(catalog::ALIAS_HISTORY.tag, "spam", 0, alias, number)
+}
+
+fn tracks() -> Vec<u8> {
+    keys::pointer_moves(catalog::ALIAS_TRACKS.tag, "spam", 0)
+}
+
 fn artifact(part: codec::Part, content: &[u8]) -> Vec<u8> {
     keys::content(part.tag, &Sha256::of(content).0)
 }
@@ -296,6 +304,11 @@ fn sabotages() -> Vec<Sabotage> {
             |r| r.put(Tree::History, &moved(5_000), Some(&r.get(Tree::History, &moved(0)))),
             &[ReferenceBroken],
         ),
+        same(
+            "move of an alias that is not kept",
+            |r| r.put(Tree::History, &alias_moved("prod", 9), Some(&r.get(Tree::History, &alias_moved("prod", 0)))),
+            &[ReferenceBroken],
+        ),
         same("flipped byte: enqueue order", |r| r.flip_first(Tree::Meta, b"queue.sequence"), &[Unreadable]),
         same(
             "lost: enqueue order",
@@ -367,6 +380,30 @@ fn sabotages() -> Vec<Sabotage> {
         Sabotage {
             name: "flipped byte: pointer move",
             plant: |r| r.flip(Tree::History, &moved(2)),
+            kinds: &[ReferenceBroken],
+            twin: Twin::Other,
+        },
+        Sabotage {
+            name: "flipped byte: move of an alias",
+            plant: |r| r.flip(Tree::History, &alias_moved("next", 1)),
+            kinds: &[ReferenceBroken],
+            twin: Twin::Other,
+        },
+        Sabotage {
+            name: "lost: move of an alias",
+            plant: |r| r.put(Tree::History, &alias_moved("prod", 0), None),
+            kinds: &[ReferenceBroken],
+            twin: Twin::Other,
+        },
+        Sabotage {
+            name: "flipped byte: tracks of aliases",
+            plant: |r| r.flip(Tree::History, &tracks()),
+            kinds: &[ReferenceBroken],
+            twin: Twin::Other,
+        },
+        Sabotage {
+            name: "lost: tracks of aliases",
+            plant: |r| r.put(Tree::History, &tracks(), None),
             kinds: &[ReferenceBroken],
             twin: Twin::Other,
         },

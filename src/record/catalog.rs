@@ -4,8 +4,8 @@
 //! ```text
 //! tags       1 model · 2 version · 3 job · 4 claim · 5 kv value · 6 unique entry · 7 piece head · 8 queue sequence
 //!            9 queue paused · 10 job attempts · 11 pointer history · 12 artifact · 13 artifact references
-//!            14 epoch · 15 format mark · 16 staged value · 20 leftovers of models · 24 quarantined value
-//!            25 repair under way · 40 host record · 41 collection definition · 42 collection build · 43 late record
+//!            14 epoch · 15 format mark · 16 staged value · 20 leftovers of models · 21 moves of aliases
+//!            22 tracks of aliases · 24 quarantined value · 25 repair under way · 40 host record · 41 collection definition · 42 collection build · 43 late record
 //!            44 next collection number
 //! indexes    1..=19 jobs · 20..=49 registry · 65536.. hosts' collections, given out by each store
 //! counters   1..=9 jobs · 10..=29 registry · 30 kv entries by namespace · 31 quarantined values by tree
@@ -34,7 +34,7 @@ pub const QUEUE_SEQUENCE: Part = Part { tree: Tree::Meta, tag: 8, version: 1 };
 pub const QUEUE_PAUSED: Part = Part { tree: Tree::Meta, tag: 9, version: 1 };
 /// The attempts of a job, newest 16 in full.
 pub const JOB_ATTEMPTS: Part = Part { tree: Tree::History, tag: 10, version: 1 };
-/// Moves of a model's pointers: aliases and the active version.
+/// Moves of a model's active pointer; in earlier stores those of its aliases, too.
 pub const POINTER_HISTORY: Part = Part { tree: Tree::History, tag: 11, version: 1 };
 /// The bytes of an artifact, by SHA-256.
 pub const ARTIFACT: Part = Part { tree: Tree::Records, tag: 12, version: 1 };
@@ -52,6 +52,10 @@ pub const REPAIR_MARK: Part = Part { tree: Tree::Meta, tag: 25, version: 1 };
 
 /// What is still to be swept away of earlier lives of a model's name, by the name.
 pub const LEFTOVERS: Part = Part { tree: Tree::Records, tag: 20, version: 1 };
+/// Moves of one alias of a model.
+pub const ALIAS_HISTORY: Part = Part { tree: Tree::History, tag: 21, version: 1 };
+/// Which moves of which aliases of a model are kept.
+pub const ALIAS_TRACKS: Part = Part { tree: Tree::History, tag: 22, version: 1 };
 /// What a host keeps in a collection, by collection and key. Its schema version is the host's own.
 pub const HOST_RECORD: Part = Part { tree: Tree::Records, tag: 40, version: 1 };
 /// What is kept about a collection: its items and their numbers.
@@ -158,6 +162,8 @@ mod tests {
             FORMAT_MARK,
             STAGED,
             LEFTOVERS,
+            ALIAS_HISTORY,
+            ALIAS_TRACKS,
             QUARANTINED,
             REPAIR_MARK,
             HOST_RECORD,
@@ -168,6 +174,6 @@ mod tests {
         ];
         let mut tags: Vec<u16> = parts.iter().map(|part| part.tag).chain([7, 14]).collect();
         tags.sort_unstable();
-        assert_eq!(tags, (1..=16).chain([20, 24, 25]).chain(40..=44).collect::<Vec<_>>());
+        assert_eq!(tags, (1..=16).chain([20, 21, 22, 24, 25]).chain(40..=44).collect::<Vec<_>>());
     }
 }

@@ -4,25 +4,31 @@
 //! versions and a prefix of a key is not a model. Whole lists are searches without a filter.
 
 use super::record::{ModelRecord, VersionRecord};
-use super::search::present;
 use crate::engine::Direction;
 use crate::error::Result;
 use crate::keys::KeyWriter;
+use crate::record::scrub::damage;
 use crate::record::{Index, View};
 
-/// The highest version that is not archived.
+/// The highest version that is not archived and that `holds`. A row that can't be read does not hide those below it:
+/// listings and verify name it, and repair would take it away just so.
 pub(crate) fn latest(
     view: &View<'_>,
     index: &Index<VersionRecord>,
     prefix: impl Fn() -> KeyWriter,
     holder: &ModelRecord,
+    holds: impl Fn(&VersionRecord) -> bool,
 ) -> Result<Option<VersionRecord>> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = view.index_page(index, prefix(), Direction::Descending, after.as_deref(), 1)?;
         for entry in page.entries {
-            let record = present(view.get::<VersionRecord>(&entry.primary)?)?;
-            if record.incarnation == holder.incarnation {
+            // The entry of a row that went to quarantine may lead to a later row of another kind.
+            if let Ok(Some(record)) = damage(view.get::<VersionRecord>(&entry.primary))?
+                && record.is_of(holder)
+                && !record.archived
+                && holds(&record)
+            {
                 return Ok(Some(record));
             }
         }

@@ -34,6 +34,7 @@ mod delete_version;
 mod entries;
 mod evict;
 mod filter;
+mod history;
 mod leftovers;
 mod list;
 mod model;
@@ -53,6 +54,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod touch;
+mod tracks;
 mod txn;
 mod unarchive;
 mod update_model;
@@ -83,7 +85,7 @@ pub use rename_model::RENAME_IN_TRANSACTION_MAX;
 pub(crate) use repair::{claim, repair};
 pub use search::{Plan, SearchRequest};
 pub use sweep::{MoveProgress, MoveStep, Swept};
-pub use txn::RegistryTxn;
+pub use txn::{LATEST_IN_TRANSACTION_MAX, RegistryTxn};
 pub use verify::verify;
 pub use version::{NewVersion, Version, VersionRef, VersionUpdate};
 
@@ -242,7 +244,8 @@ impl Registry {
     }
 
     /// The version, or `None` when it, its alias, its label or its model does not exist. The alias `latest` is the
-    /// highest version not archived.
+    /// highest version not archived that can be read: one that can't be read is `Corrupt` under its own number, named
+    /// by listings and verify, and hides none of those below it.
     ///
     /// # Errors
     /// `Invalid`, `Corrupt`, and what the engine answers.
@@ -261,7 +264,7 @@ impl Registry {
         self.store.read(|view| read::version_by_external_id(view, id))
     }
 
-    /// The highest version of a stage that is not archived, or `None`. One index entry is read, however many versions
+    /// The highest version of a stage that is not archived and can be read, or `None`. One index entry is read, however many versions
     /// there are.
     ///
     /// # Errors
@@ -330,11 +333,16 @@ impl Registry {
         self.store.read(|view| read::artifact(view, model, &version))
     }
 
-    /// The moves of a model's pointers that `filter` asks for, newest first. The newest [`MOVES_KEPT`] of a model are
-    /// kept.
+    /// The moves of a model's pointers that `filter` asks for, newest first. The newest [`MOVES_KEPT`] of the active
+    /// pointer are kept, those of each alias that stands, and about as many of all aliases together that were deleted.
+    ///
+    /// Asked for a day, it answers the move that was a pointer's last then, and no move for a pointer that did not
+    /// exist, or was deleted by then and is forgotten. Where it pointed on a day before what is kept is an error, and
+    /// never looks like that.
     ///
     /// # Errors
-    /// `Invalid` for what can't be an alias; `NotFound` for a missing model; `Corrupt`.
+    /// `Invalid` for what can't be an alias; `NotFound` for a missing model, and for a day that is no longer kept of a
+    /// pointer that is asked for (the message says which); `Corrupt`.
     pub fn alias_history(&self, model: &str, filter: &MoveFilter) -> Result<Vec<PointerMove>> {
         name::check_model(model)?;
         if let Some(Pointer::Alias(alias)) = &filter.pointer {
@@ -342,7 +350,7 @@ impl Registry {
         }
         self.store.read(|view| {
             let holder = read::model(view, model)?.ok_or_else(|| txn::no_such_model(model))?;
-            pointers::moves(view, &holder, filter)
+            history::moves(view, &holder, filter)
         })
     }
 

@@ -1,26 +1,29 @@
-//! The pointers of a model - the active version and the aliases - and the history of their moves.
+//! The pointers of a model - the active version and the aliases - and the notes of their moves.
 //!
 //! ```text
-//! history  11 u16 | model | incarnation | n    part POINTER_HISTORY   the n-th move of the model's pointers, from 0
+//! history  11 u16 | model | incarnation | n    part POINTER_HISTORY   the n-th move of the active pointer, from 0
 //! ```
 //!
-//! The newest [`MOVES_KEPT`] moves of a model are kept, whichever pointer they moved: each new one is an entry of its
-//! own and takes the place of the oldest, so a move costs the same whatever the history holds. A pointer that is set
-//! to where it already points does not move.
+//! The newest [`MOVES_KEPT`] moves of each pointer are kept: those of aliases in tracks of their own (`tracks.rs`), so
+//! that no pointer's moves push another's out, however often versions are registered. Each new one is an entry of its
+//! own and takes the place of the pointer's oldest, so a move costs the same whatever the history holds. A pointer that
+//! is set to where it already points does not move. Reads of the history are in `history.rs`.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::leftovers::Life;
 use super::record::ModelRecord;
+use super::tracks;
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::record::{Transaction, View, catalog};
 
 /// Most aliases of one model: all of them are part of its record.
 pub const ALIASES_MAX: usize = 256;
-/// How many pointer moves of a model are kept, the newest.
+/// How many moves are kept of each pointer that stands, the newest; and of all aliases that were deleted, about as many
+/// together.
 pub const MOVES_KEPT: u64 = 1000;
 
 /// One pointer of a model.
@@ -63,7 +66,8 @@ pub struct MoveFilter {
     /// Only moves of this pointer.
     pub pointer: Option<Pointer>,
     /// Only the move that was the pointer's last at this time, in ms since the Unix epoch: its `to` is where the
-    /// pointer pointed then. Without a pointer, one such move for each.
+    /// pointer pointed then. Without a pointer, one such move for each. None for a pointer that was never set until
+    /// then; `NotFound` where that day is no longer kept.
     pub at: Option<u64>,
 }
 
@@ -112,6 +116,9 @@ pub(crate) fn point(
     }
     let moved = PointerMove { at: txn.now_ms(), by: by.map(str::to_owned), alias, from, to };
     let (life, number) = (model.life(), model.pointer_moves);
+    if *pointer != Pointer::Active {
+        return tracks::note(txn, &life, number, &moved);
+    }
     put_move(txn, &life, number, &moved)?;
     if let Some(oldest) = number.checked_sub(MOVES_KEPT) {
         drop_move(txn, &life, oldest)?;
@@ -131,27 +138,17 @@ pub(crate) fn unpoint(txn: &mut Transaction<'_>, model: &mut ModelRecord, number
     Ok(())
 }
 
-/// The kept moves of `model` that `filter` asks for, newest first.
-pub(crate) fn moves(view: &View<'_>, model: &ModelRecord, filter: &MoveFilter) -> Result<Vec<PointerMove>> {
-    let mut found = Vec::new();
-    let mut told = BTreeSet::new();
-    let oldest = model.pointer_moves.saturating_sub(MOVES_KEPT);
-    for number in (oldest..model.pointer_moves).rev() {
-        let moved: Option<PointerMove> = view.get_part(catalog::POINTER_HISTORY, &move_key(&model.life(), number))?;
-        let moved = moved.ok_or_else(|| missing(&model.name, number))?;
-        let pointer = moved.pointer();
-        if filter.pointer.as_ref().is_some_and(|wanted| *wanted != pointer) {
-            continue;
-        }
-        match filter.at {
-            Some(at) if moved.at > at || !told.insert(pointer) => {}
-            _ => found.push(moved),
-        }
-    }
-    Ok(found)
+/// The numbers of the active pointer's moves that are kept.
+pub(crate) fn kept(model: &ModelRecord) -> Range<u64> {
+    model.pointer_moves.saturating_sub(MOVES_KEPT)..model.pointer_moves
 }
 
-/// The n-th move of a life's pointers; `Corrupt` without one.
+/// The n-th move of a life's active pointer at one point in time; `Corrupt` without one.
+pub(crate) fn move_in_view(view: &View<'_>, life: &Life, number: u64) -> Result<PointerMove> {
+    view.get_part(catalog::POINTER_HISTORY, &move_key(life, number))?.ok_or_else(|| missing(&life.model, number))
+}
+
+/// The n-th move of a life's active pointer; `Corrupt` without one.
 pub(crate) fn get_move(txn: &mut Transaction<'_>, life: &Life, number: u64) -> Result<PointerMove> {
     txn.get_part(catalog::POINTER_HISTORY, &move_key(life, number))?.ok_or_else(|| missing(&life.model, number))
 }
@@ -164,7 +161,7 @@ pub(crate) fn drop_move(txn: &mut Transaction<'_>, life: &Life, number: u64) -> 
     txn.delete_part(catalog::POINTER_HISTORY, &move_key(life, number))
 }
 
-fn move_key(life: &Life, number: u64) -> Vec<u8> {
+pub(crate) fn move_key(life: &Life, number: u64) -> Vec<u8> {
     keys::pointer_move(catalog::POINTER_HISTORY.tag, &life.model, life.incarnation, number)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! In JSON a property is plain: `true`, `7`, `7.5`, `"text"`, `{"base64": "…"}` for bytes, and any other object, array
 //! or `null` for JSON. A number with `.` or `e` is an [`f64`], one without is an [`i64`]; an integer outside `i64` and
-//! a number outside `f64` are refused rather than rounded.
+//! a number outside `f64` are refused rather than rounded. What neither would spell as it was written (`7.50`, `-0`) is
+//! kept as it was written, and compared by its value.
 //!
 //! Stored: the variant's number in the order below (never change it), then its value.
 
@@ -38,10 +39,13 @@ pub enum Property {
     Bytes(Vec<u8>),
     /// Any other JSON, exactly as written.
     Json(Json),
-    /// A finite number that is written otherwise than its `f64` would be: `7.50`, `1e3`. Made by
-    /// [`Property::from_json`] alone; [`Property::as_f64`] is its value.
+    /// A finite number that is written otherwise than its `f64` would be: `7.50`, `1e3`; or the whole number `-0`. Made
+    /// by [`Property::from_json`] alone; [`Property::as_f64`] and [`Property::as_i64`] are its value.
     Spelt(Json),
 }
+
+/// The one whole number that has two spellings.
+const MINUS_ZERO: &str = "-0";
 
 impl Property {
     /// The property that this JSON spells.
@@ -72,7 +76,18 @@ impl Property {
         } else {
             let value =
                 text.parse().map_err(|_| Error::invalid(format!("number {text}: a whole number must fit i64")))?;
-            Ok(Self::I64(value))
+            // JSON has one way to write every other whole number.
+            if text == MINUS_ZERO { Ok(Self::Spelt(Json::parse(text)?)) } else { Ok(Self::I64(value)) }
+        }
+    }
+
+    /// The number, if this is a whole one without `.` and `e`, however it is written.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Property::I64(value) => Some(*value),
+            Property::Spelt(json) if json.as_str() == MINUS_ZERO => Some(0),
+            _ => None,
         }
     }
 
@@ -81,7 +96,7 @@ impl Property {
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Property::F64(value) => Some(*value),
-            Property::Spelt(json) => json.as_str().parse().ok(),
+            Property::Spelt(json) if json.as_str() != MINUS_ZERO => json.as_str().parse().ok(),
             _ => None,
         }
     }
@@ -92,7 +107,7 @@ impl Property {
             Property::F64(value) if !value.is_finite() => {
                 Err(Error::invalid(format!("number {value}: must be finite")))
             }
-            Property::Spelt(_) if !self.as_f64().is_some_and(f64::is_finite) => {
+            Property::Spelt(_) if self.as_i64().is_none() && !self.as_f64().is_some_and(f64::is_finite) => {
                 Err(Error::invalid("number: must be finite, with . or e"))
             }
             other => Ok(other),
@@ -266,6 +281,12 @@ mod tests {
             assert_eq!(serde_json::to_string(&property).unwrap(), text);
         }
         assert_eq!((Property::F64(2.5).as_f64(), Property::I64(2).as_f64()), (Some(2.5), None));
+        let minus = of("-0").unwrap();
+        assert_eq!(
+            (minus.as_i64(), minus.as_f64(), serde_json::to_string(&minus).unwrap().as_str()),
+            (Some(0), None, "-0")
+        );
+        assert!(minus.checked().is_ok());
         let forged = Property::Spelt(Json::parse("\"text\"").unwrap());
         assert!(forged.checked().is_err());
     }

@@ -66,7 +66,7 @@ pub(crate) fn version(view: &View<'_>, model: &str, wanted: &VersionRef) -> Resu
     let record = match wanted {
         VersionRef::Number(number) => view.get(&keys::version(model, *number))?,
         VersionRef::Alias(alias) if alias == name::LATEST => {
-            list::latest(view, &VERSION_LIVE, || KeyWriter::new().str(model), &holder)?
+            list::latest(view, &VERSION_LIVE, || KeyWriter::new().str(model), &holder, |_| true)?
         }
         VersionRef::Alias(alias) => match holder.aliases.get(alias) {
             Some(number) => view.get(&keys::version(model, *number))?,
@@ -77,13 +77,14 @@ pub(crate) fn version(view: &View<'_>, model: &str, wanted: &VersionRef) -> Resu
             None => None,
         },
     };
-    let record = record.filter(|record: &VersionRecord| record.incarnation == holder.incarnation);
+    let record = record.filter(|record: &VersionRecord| record.is_of(&holder) && wanted.may_be(record));
     Ok(record.map(|record| Version::of(record, &holder)))
 }
 
 pub(crate) fn version_by_external_id(view: &View<'_>, id: &str) -> Result<Option<Version>> {
     let Some(key) = view.find_unique(&VERSION_EXTERNAL_IDS, KeyWriter::new().str(id))? else { return Ok(None) };
-    let Some(record) = view.get::<VersionRecord>(&key)? else { return Ok(None) };
+    let found = view.get::<VersionRecord>(&key)?.filter(|record| record.external_id.as_deref() == Some(id));
+    let Some(record) = found else { return Ok(None) };
     if let Some(holder) = self::model(view, &record.model)?.filter(|holder| record.is_of(holder)) {
         return Ok(Some(Version::of(record, &holder)));
     }
@@ -97,7 +98,8 @@ pub(crate) fn version_by_external_id(view: &View<'_>, id: &str) -> Result<Option
 pub(crate) fn latest_in_stage(view: &View<'_>, model: &str, stage: &str) -> Result<Option<Version>> {
     let Some(holder) = self::model(view, model)? else { return Ok(None) };
     let prefix = || KeyWriter::new().str(model).str(stage).bool(false);
-    Ok(list::latest(view, &VERSION_STAGES, prefix, &holder)?.map(|record| Version::of(record, &holder)))
+    let holds = |record: &VersionRecord| record.stage.as_deref() == Some(stage);
+    Ok(list::latest(view, &VERSION_STAGES, prefix, &holder, holds)?.map(|record| Version::of(record, &holder)))
 }
 
 pub(crate) fn artifact(view: &View<'_>, model: &str, wanted: &VersionRef) -> Result<Option<ArtifactContent>> {

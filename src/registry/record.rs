@@ -113,6 +113,11 @@ impl ModelRecord {
             + entries::weigh(&self.tags, String::len)
             + entries::weigh(&self.properties, Property::weight)
     }
+
+    /// About the bytes of its aliases.
+    pub(crate) fn aliases_weight(&self) -> usize {
+        entries::weigh(&self.aliases, |_| 4)
+    }
 }
 
 impl VersionRecord {

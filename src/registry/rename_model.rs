@@ -22,10 +22,11 @@
 //! it.
 
 use super::leftovers::{self, Fate, Life};
-use super::pointers::{self, MOVES_KEPT, PointerMove};
+use super::pointers::{self, PointerMove};
 use super::record::{ModelRecord, VERSION_NUMBERS, VersionRecord};
 use super::row;
 use super::sweep::{COST_MAX, MoveProgress, MoveStep, ROWS_AT_ONCE};
+use super::tracks::{self, Copied};
 use super::txn::{RegistryTxn, no_such_model};
 use super::{Change, Model, Registry, name};
 use crate::config::Durability;
@@ -44,12 +45,21 @@ const MOVES_AT_ONCE: u64 = 250;
 struct Move {
     from: Life,
     to: Life,
-    /// Pointer moves below this one are copied.
-    moves_copied: u64,
-    /// Of those, the ones below this one have left the history since.
-    moves_dropped: u64,
+    /// How far the pointers' moves are.
+    moves: Moves,
     /// Every version up to this number is copied.
     covered: u32,
+}
+
+/// Which pointer moves are copied.
+#[derive(Debug, Clone)]
+struct Moves {
+    /// Moves of the active pointer below this one are copied.
+    copied: u64,
+    /// Of those, the ones below this one have left the history since.
+    dropped: u64,
+    /// Those of aliases.
+    of_aliases: Copied,
 }
 
 impl Registry {
@@ -128,7 +138,8 @@ impl Registry {
                 continue;
             }
             moving.covered = last_version;
-            (moving.moves_copied, moving.moves_dropped) = self.upkeep(|txn| copy_moves(txn, moving))?;
+            let (moves, _) = self.upkeep(|txn| copy_moves(txn, moving))?;
+            moving.moves = moves;
             if let Some(model) = self.write(|registry| fence(registry.txn, moving, change))? {
                 return Ok(model);
             }
@@ -184,17 +195,19 @@ impl RegistryTxn<'_, '_> {
             rest = rest.split_at_checked(copied.max(1)).map_or(&[], |(_, later)| later);
         }
         moving.covered = old.last_version;
-        while moving.moves_copied < old.pointer_moves {
-            (moving.moves_copied, moving.moves_dropped) = copy_moves(self.txn, &moving)?;
-        }
-        let model = fence(self.txn, &moving, change)?
-            .ok_or_else(|| Error::internal("a rename inside a transaction fell behind its own model"))?;
+        let model = loop {
+            if let Some(model) = fence(self.txn, &moving, change)? {
+                break model;
+            }
+            (moving.moves, _) = copy_moves(self.txn, &moving)?;
+        };
         for row in &rows {
             row::sweep_at(self.txn, row)?;
         }
-        for number in oldest_move(&old)..old.pointer_moves {
+        for number in pointers::kept(&old) {
             pointers::drop_move(self.txn, &moving.from, number)?;
         }
+        tracks::drop_all(self.txn, &moving.from)?;
         leftovers::note(self.txn, &moving.from, None)?;
         Ok(model)
     }
@@ -227,8 +240,9 @@ fn begin(txn: &mut Transaction<'_>, name: &str, new_name: &str, change: &Change)
     }
     let to = leftovers::next_life(txn, new_name)?;
     leftovers::note(txn, &to, Some(Fate::CopiedFrom(old.life())))?;
-    let moves_copied = oldest_move(&old);
-    let moving = Move { from: old.life(), to, moves_copied, moves_dropped: moves_copied, covered: 0 };
+    let oldest = pointers::kept(&old).start;
+    let moves = Moves { copied: oldest, dropped: oldest, of_aliases: Copied::new() };
+    let moving = Move { from: old.life(), to, moves, covered: 0 };
     txn.restate(Some(&old), ModelRecord { moving_to: Some(moving.to.clone()), ..old.clone() })?;
     Ok(moving)
 }
@@ -273,34 +287,43 @@ fn copy_rows<'k>(txn: &mut Transaction<'_>, moving: &Move, keys: impl Iterator<I
     Ok(copied)
 }
 
-/// Copies the next pointer moves, and drops copies of those that have left the history since; answers how far both are.
-fn copy_moves(txn: &mut Transaction<'_>, moving: &Move) -> Result<(u64, u64)> {
+/// Copies the next pointer moves, and drops copies of those that have left the history since; answers how far both are,
+/// and whether that is all.
+fn copy_moves(txn: &mut Transaction<'_>, moving: &Move) -> Result<(Moves, bool)> {
     let model = mover(txn, moving)?;
-    let end = model.pointer_moves.min(moving.moves_copied + MOVES_AT_ONCE);
-    let oldest = oldest_move(&model);
-    for number in moving.moves_copied.max(oldest)..end {
+    let end = model.pointer_moves.min(moving.moves.copied + MOVES_AT_ONCE);
+    let oldest = pointers::kept(&model).start;
+    for number in moving.moves.copied.max(oldest)..end {
         let moved: PointerMove = pointers::get_move(txn, &moving.from, number)?;
         pointers::put_move(txn, &moving.to, number, &moved)?;
     }
-    let dropped = oldest.min(moving.moves_dropped + MOVES_AT_ONCE);
-    for number in moving.moves_dropped..dropped {
+    let dropped = oldest.min(moving.moves.dropped + MOVES_AT_ONCE);
+    for number in moving.moves.dropped..dropped {
         pointers::drop_move(txn, &moving.to, number)?;
     }
-    Ok((end, dropped))
+    let (of_aliases, all) =
+        tracks::copy(txn, &moving.from, &moving.to, &moving.moves.of_aliases, MOVES_AT_ONCE as usize)?;
+    let all = all && end == model.pointer_moves && dropped == oldest;
+    Ok((Moves { copied: end, dropped, of_aliases }, all))
 }
 
 /// The one write that readers see; `None` while more has to be copied first.
 fn fence(txn: &mut Transaction<'_>, moving: &Move, change: &Change) -> Result<Option<Model>> {
     let old = mover(txn, moving)?;
     change.check_revision(format_args!("model {:?}", old.name), old.revision)?;
+    // Nothing is written before it is known to be the last of it: what `moving` did not count could not be taken back.
     let few = |from: u64, to: u64| to.saturating_sub(from) <= MOVES_AT_ONCE;
     if old.last_version > moving.covered
-        || !few(moving.moves_copied, old.pointer_moves)
-        || !few(moving.moves_dropped, oldest_move(&old))
+        || !few(moving.moves.copied, old.pointer_moves)
+        || !few(moving.moves.dropped, pointers::kept(&old).start)
+        || !few(0, tracks::of(txn, &moving.from)?.away_from(&moving.moves.of_aliases))
     {
         return Ok(None);
     }
-    copy_moves(txn, moving)?;
+    let (_, all) = copy_moves(txn, moving)?;
+    if !all {
+        return Err(Error::internal("a rename has more pointer moves to copy than it had counted"));
+    }
     txn.delete(&old)?;
     let new = ModelRecord {
         name: moving.to.model.clone(),
@@ -315,9 +338,4 @@ fn fence(txn: &mut Transaction<'_>, moving: &Move, change: &Change) -> Result<Op
     leftovers::note(txn, &moving.to, None)?;
     leftovers::note(txn, &moving.from, Some(Fate::MovedTo(moving.to.clone())))?;
     Ok(Some(Model::of(new)))
-}
-
-/// The number of the oldest pointer move that is kept.
-fn oldest_move(model: &ModelRecord) -> u64 {
-    model.pointer_moves.saturating_sub(MOVES_KEPT)
 }

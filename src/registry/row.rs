@@ -12,9 +12,11 @@
 use super::artifact::{self, ArtifactContent};
 use super::leftovers::{self, Fate, Life};
 use super::record::{ModelRecord, VERSION_EXTERNAL_IDS, VERSION_LABELS, VersionRecord};
-use crate::error::Result;
+use crate::engine::Tree;
+use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
-use crate::record::Transaction;
+use crate::record::scrub::damage;
+use crate::record::{Transaction, quarantine};
 
 /// Writes a row where no version is, as the revision that it carries, and counts it as a holder of `content`.
 pub(crate) fn insert(
@@ -107,18 +109,31 @@ pub(crate) fn own(txn: &mut Transaction<'_>, row: VersionRecord) -> Result<Versi
     txn.restate(Some(&row), owner)
 }
 
-/// Removes the row at `key` if it is a leftover that may go; answers whether it did, and what that cost in writes.
-pub(crate) fn sweep_at(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<usize>> {
+/// What a sweep of one row did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Removed {
+    /// About how many writes it took.
+    pub(crate) cost: usize,
+    /// It could not be read, and is in quarantine.
+    pub(crate) damaged: bool,
+}
+
+/// Removes the row at `key` if it is a leftover that may go; answers whether it did.
+pub(crate) fn sweep_at(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<Removed>> {
     remove_leftover(txn, key, false)
 }
 
 /// The same, for copies ahead of a rename that is still going on, too.
-fn evict_at(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<usize>> {
+fn evict_at(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<Removed>> {
     remove_leftover(txn, key, true)
 }
 
-fn remove_leftover(txn: &mut Transaction<'_>, key: &[u8], moving_too: bool) -> Result<Option<usize>> {
-    let Some(row) = txn.get::<VersionRecord>(key)? else { return Ok(None) };
+fn remove_leftover(txn: &mut Transaction<'_>, key: &[u8], moving_too: bool) -> Result<Option<Removed>> {
+    let row = match damage(txn.get::<VersionRecord>(key))? {
+        Ok(Some(row)) => row,
+        Ok(None) => return Ok(None),
+        Err(error) => return set_aside(txn, key, error).map(Some),
+    };
     let model = txn.get::<ModelRecord>(&keys::model(&row.model))?;
     if model.is_some_and(|model| row.is_of(&model)) {
         return Ok(None);
@@ -147,7 +162,26 @@ fn remove_leftover(txn: &mut Transaction<'_>, key: &[u8], moving_too: bool) -> R
             release_unless_copy(txn, &row)?;
         }
     }
-    Ok(Some(cost(&row)))
+    Ok(Some(Removed { cost: cost(&row), damaged: false }))
+}
+
+/// Moves a row that can't be read into quarantine when it is sure to be a leftover of a deleted model: every life of its
+/// name that left rows is gone, and the one that is there, if there is one, has not given the row's number out yet. Its
+/// index entries and its share in an artifact can't be told any more; verify names them, and repair removes them.
+///
+/// # Errors
+/// `error` when the row may be somebody's.
+fn set_aside(txn: &mut Transaction<'_>, key: &[u8], error: Error) -> Result<Removed> {
+    let (name, number) = keys::parse_version(key)?;
+    let model = txn.get::<ModelRecord>(&keys::model(name))?;
+    let given_out = model.is_some_and(|model| number <= model.last_version);
+    let of_name = leftovers::of(txn, name)?;
+    let all_gone = of_name.lives().all(|(_, fate)| *fate == Fate::Gone);
+    if given_out || !all_gone || of_name.lives().next().is_none() {
+        return Err(error);
+    }
+    quarantine::set_aside(txn, Tree::ModelVersions, key, &format!("of a deleted model: {error}"))?;
+    Ok(Removed { cost: 16, damaged: true })
 }
 
 /// About how many writes it takes to remove a row, the pieces of its artifact included.

@@ -9,13 +9,18 @@
 //!
 //! Whoever deletes or renames sweeps behind himself. After a crash the next opening sweeps a bounded part, and each
 //! write behind it a little more, until nothing is left. A step can be interrupted, repeated and run twice at a time:
-//! each looks at what is there. Rows that can't be read are counted and left to repair; they keep their mark.
+//! each looks at what is there. Rows that can't be read go to quarantine when they are sure to be of a deleted model;
+//! others are counted and left to repair, and keep their mark. Behind writes such a name is not looked through again
+//! until its mark changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use parking_lot::Mutex;
+
 use super::Registry;
-use super::leftovers::{self, Fate, Life};
+use super::leftovers::{self, Fate, Leftovers, Life};
 use super::record::{ModelRecord, VERSION_NUMBERS};
 use super::row;
 use crate::engine::{Direction, KeyRange};
@@ -62,8 +67,11 @@ pub enum MoveStep {
 pub struct Swept {
     /// Rows that it removed.
     pub rows: u64,
-    /// Rows that can't be read, and so can't be removed with everything kept about them: run repair.
+    /// Rows that can't be read, and of which it is not known whose they are: they stay until repair.
     pub damaged: u64,
+    /// Rows that can't be read, of models that are deleted: they are in quarantine. What indexes still say about them is
+    /// left to repair.
+    pub quarantined: u64,
     /// Whether nothing is left but damaged rows.
     pub done: bool,
 }
@@ -73,6 +81,8 @@ pub struct Swept {
 pub(super) struct Due {
     due: Arc<AtomicBool>,
     writes: Arc<AtomicU32>,
+    /// Names of which nothing is left but rows that can't be read, with their marks as they were then.
+    stuck: Arc<Mutex<BTreeMap<String, Leftovers>>>,
 }
 
 impl Registry {
@@ -82,6 +92,12 @@ impl Registry {
     /// # Errors
     /// What a commit can answer; `Corrupt` when the marks or an index can't be read.
     pub fn sweep_leftovers(&self, rows_max: usize) -> Result<Swept> {
+        self.due.stuck.lock().clear();
+        self.sweep_names(rows_max)
+    }
+
+    /// Sweeps every name that is not known to be stuck.
+    fn sweep_names(&self, rows_max: usize) -> Result<Swept> {
         let mut swept = Swept { done: true, ..Swept::default() };
         let mut after: Option<String> = None;
         while let Some(name) = self.store.read(|view| leftovers::next_name(view, after.as_deref()))? {
@@ -90,9 +106,18 @@ impl Registry {
                 swept.done = false;
                 break;
             }
+            let mark = self.store.read(|view| leftovers::in_view(view, &name))?;
+            if self.due.stuck.lock().get(&name) == Some(&mark) {
+                after = Some(name);
+                continue;
+            }
             let of_name = self.sweep_name(&name, left, &mut |_| {})?;
+            if of_name.done && of_name.damaged > 0 {
+                self.due.stuck.lock().insert(name.clone(), mark);
+            }
             swept.rows += of_name.rows;
             swept.damaged += of_name.damaged;
+            swept.quarantined += of_name.quarantined;
             swept.done &= of_name.done;
             after = Some(name);
         }
@@ -163,7 +188,7 @@ impl Registry {
             return;
         }
         // Rows that can't be read stay until repair; looking for them with every write would help nobody.
-        let due = match self.sweep_leftovers(ROWS_AT_WRITE) {
+        let due = match self.sweep_names(ROWS_AT_WRITE) {
             Ok(swept) => !swept.done,
             Err(error) => !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Closed),
         };
@@ -232,8 +257,8 @@ impl Registry {
                     swept.done = false;
                     return Ok(());
                 }
-                let (looked_at, removed, damaged) = self.upkeep(|txn| {
-                    let (mut looked_at, mut removed, mut damaged, mut cost) = (0, 0, 0, 0);
+                let (looked_at, removed, quarantined, damaged) = self.upkeep(|txn| {
+                    let (mut looked_at, mut removed, mut quarantined, mut damaged, mut cost) = (0, 0, 0, 0, 0);
                     for entry in rest {
                         if cost >= COST_MAX || swept.rows + removed >= rows_max as u64 {
                             break;
@@ -243,7 +268,8 @@ impl Registry {
                             Ok(None) => {}
                             Ok(Some(of_row)) => {
                                 removed += 1;
-                                cost += of_row;
+                                quarantined += u64::from(of_row.damaged);
+                                cost += of_row.cost;
                             }
                             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
                                 damaged += 1;
@@ -251,10 +277,11 @@ impl Registry {
                             Err(error) => return Err(error),
                         }
                     }
-                    Ok((looked_at, removed, damaged))
+                    Ok((looked_at, removed, quarantined, damaged))
                 })?;
                 swept.rows += removed;
                 swept.damaged += damaged;
+                swept.quarantined += quarantined;
                 let (now, later) = rest.split_at_checked(looked_at).unwrap_or((rest, &[]));
                 after = now.last().map(|entry| entry.entry.clone()).or(after);
                 rest = later;
@@ -268,17 +295,19 @@ impl Registry {
 
     /// Removes the pointer moves of a life that is over.
     fn sweep_moves(&self, life: &Life) -> Result<()> {
-        let part = catalog::POINTER_HISTORY;
-        let mut range = KeyRange::prefix(&keys::pointer_moves(part.tag, &life.model, life.incarnation));
-        loop {
-            let page = self.store.engine().scan(part.tree, &range, Direction::Ascending, ROWS_AT_ONCE)?;
-            if !page.entries.is_empty() {
-                self.upkeep(|txn| page.entries.iter().try_for_each(|(key, _)| txn.delete_part(part, key)))?;
-            }
-            match page.resume {
-                Some(resume) => range = range.behind(&resume, Direction::Ascending),
-                None => return Ok(()),
+        for part in [catalog::POINTER_HISTORY, catalog::ALIAS_HISTORY, catalog::ALIAS_TRACKS] {
+            let mut range = KeyRange::prefix(&keys::pointer_moves(part.tag, &life.model, life.incarnation));
+            loop {
+                let page = self.store.engine().scan(part.tree, &range, Direction::Ascending, ROWS_AT_ONCE)?;
+                if !page.entries.is_empty() {
+                    self.upkeep(|txn| page.entries.iter().try_for_each(|(key, _)| txn.delete_part(part, key)))?;
+                }
+                match page.resume {
+                    Some(resume) => range = range.behind(&resume, Direction::Ascending),
+                    None => break,
+                }
             }
         }
+        Ok(())
     }
 }

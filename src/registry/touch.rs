@@ -2,7 +2,9 @@
 //!
 //! Use is no change: neither the revision nor `updated_at` moves, and what is lost of it in a power cut is a moment of
 //! use, so a touch is buffered: it returns at once and is synced with whatever is committed within the next
-//! `sync_every_ms`, one sync for all of them.
+//! `sync_every_ms`, one sync for all of them: that is the batch, made by the engine, bounded in time and bytes, and seen
+//! by every reader at once. Nothing is gathered up here, where a reader or an eviction would have to look, too; who has
+//! many at hand makes one commit of them with [`Registry::touch_all`].
 
 use super::txn::RegistryTxn;
 use super::{Registry, row};

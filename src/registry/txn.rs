@@ -11,6 +11,10 @@ use super::version::{Version, VersionRef};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
 use crate::record::Transaction;
+use crate::record::scrub::damage;
+
+/// How many numbers, from the highest down, `latest` looks at inside a transaction.
+pub const LATEST_IN_TRANSACTION_MAX: u32 = 1_000;
 
 /// The registry's verbs inside one transaction.
 ///
@@ -38,9 +42,14 @@ impl RegistryTxn<'_, '_> {
 
     /// The version, or `None` when it, its alias or its model does not exist.
     ///
+    /// A transaction names the keys that it reads, so `latest` is looked for from the highest number down, version by
+    /// version: one read in the common case, and at most [`LATEST_IN_TRANSACTION_MAX`]. Each of them is part of what
+    /// must be unchanged when the transaction commits. A row that can't be read is passed over, as outside.
+    ///
     /// # Errors
-    /// `Invalid` for what can't be a name; `Unsupported` for `latest`, which takes a scan and so can't be asked for
-    /// inside a transaction; `Corrupt`.
+    /// `Invalid` for what can't be a name; `Unsupported` for `latest` of a model whose newest
+    /// [`LATEST_IN_TRANSACTION_MAX`] numbers are all archived or deleted: ask outside, and for the number inside;
+    /// `Corrupt`.
     pub fn get(&mut self, model: &str, version: impl Into<VersionRef>) -> Result<Option<Version>> {
         let version = version.into();
         version.check(model)?;
@@ -48,7 +57,8 @@ impl RegistryTxn<'_, '_> {
         let key = match &version {
             VersionRef::Number(number) => Some(keys::version(&model.name, *number)),
             VersionRef::Alias(alias) if alias == name::LATEST => {
-                return Err(Error::unsupported("alias: latest can't be asked for inside a transaction"));
+                let latest = self.latest(&model)?;
+                return Ok(latest.map(|record| Version::of(record, &model)));
             }
             VersionRef::Alias(alias) => model.aliases.get(alias).map(|number| keys::version(&model.name, *number)),
             VersionRef::Label(label) => {
@@ -56,8 +66,29 @@ impl RegistryTxn<'_, '_> {
             }
         };
         let Some(key) = key else { return Ok(None) };
-        let found = self.txn.get::<VersionRecord>(&key)?.filter(|record| record.incarnation == model.incarnation);
+        let found = self.txn.get::<VersionRecord>(&key)?;
+        let found = found.filter(|record| record.is_of(&model) && version.may_be(record));
         Ok(found.map(|record| Version::of(record, &model)))
+    }
+
+    fn latest(&mut self, model: &ModelRecord) -> Result<Option<VersionRecord>> {
+        if model.versions == model.archived_versions {
+            return Ok(None);
+        }
+        let lowest = model.last_version.saturating_sub(LATEST_IN_TRANSACTION_MAX);
+        for number in (lowest + 1..=model.last_version).rev() {
+            let found = damage(self.txn.get::<VersionRecord>(&keys::version(&model.name, number)))?.ok().flatten();
+            if let Some(record) = found.filter(|record| record.is_of(model) && !record.archived) {
+                return Ok(Some(record));
+            }
+        }
+        if lowest == 0 {
+            return Ok(None);
+        }
+        Err(Error::unsupported(format!(
+            "alias: latest of model {:?}: its newest {LATEST_IN_TRANSACTION_MAX} numbers are archived or gone, which is as far as a transaction looks",
+            model.name
+        )))
     }
 
     /// The model's record; `NotFound` without one.

@@ -16,7 +16,7 @@ use super::artifact::Sha256;
 use super::leftovers::{self, Life};
 use super::property::Bytes;
 use super::record::{ModelRecord, VersionRecord};
-use super::repair::{broken_moves, lost, stray_move};
+use super::repair::{broken_moves, lost, moves_prefixes, stray_move};
 use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{ErrorKind, Result};
 use crate::keys;
@@ -83,13 +83,17 @@ pub fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
 
 /// Checks that each pointer move is one that its model keeps.
 fn verify_moves(view: &View<'_>, report: &mut Report) -> Result<()> {
-    scrub::for_each_entry(view, Tree::History, KeyRange::prefix(&super::repair::moves_prefix()), |key, _| {
-        report.records += 1;
-        if stray_move(view, key)? {
-            report.violation(ViolationKind::ReferenceBroken, Tree::History, key, "a pointer move that no model keeps");
-        }
-        Ok(())
-    })
+    for prefix in moves_prefixes() {
+        scrub::for_each_entry(view, Tree::History, KeyRange::prefix(&prefix), |key, _| {
+            report.records += 1;
+            if stray_move(view, key)? {
+                let detail = "a pointer move that no model keeps";
+                report.violation(ViolationKind::ReferenceBroken, Tree::History, key, detail);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Checks each model against its versions; takes the tallies of readable models away.

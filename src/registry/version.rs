@@ -131,6 +131,17 @@ impl VersionRef {
     }
 }
 
+impl VersionRef {
+    /// Whether an index that led to this record may have meant it: the entry of a row that went to quarantine may lead
+    /// to a later row of the same number.
+    pub(crate) fn may_be(&self, record: &VersionRecord) -> bool {
+        match self {
+            VersionRef::Label(label) => record.label.as_ref() == Some(label),
+            VersionRef::Number(_) | VersionRef::Alias(_) => true,
+        }
+    }
+}
+
 /// A version's name for messages.
 pub(crate) fn named(model: &str, number: u32) -> String {
     format!("model {model:?}, version {number}")

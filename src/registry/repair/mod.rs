@@ -19,13 +19,13 @@ mod references;
 use super::record::{ModelRecord, VersionRecord};
 use crate::engine::Tree;
 use crate::error::Result;
-use crate::keys::{self, KeyWriter};
+use crate::keys;
 use crate::record::catalog;
 use crate::record::repair::{self, Repairer};
 use crate::record::scrub::{self, Report};
 
 pub(crate) use artifacts::lost;
-pub(crate) use moves::{broken_moves, stray_move};
+pub(crate) use moves::{broken_moves, moves_prefixes, stray_move};
 
 /// Who is said to have moved a pointer that repair removed.
 const BY: &str = "repair";
@@ -39,7 +39,9 @@ pub(crate) fn claim(report: &mut Report) {
     report.claim(Tree::Records, &keys::content_prefix(catalog::ARTIFACT.tag));
     report.claim(Tree::Records, &keys::content_prefix(catalog::ARTIFACT_REFERENCES.tag));
     report.claim(Tree::Records, &keys::content_prefix(catalog::LEFTOVERS.tag));
-    report.claim(Tree::History, &moves_prefix());
+    for prefix in moves_prefixes() {
+        report.claim(Tree::History, &prefix);
+    }
 }
 
 /// Rebuilds what is kept about models and versions.
@@ -54,9 +56,4 @@ pub(crate) fn repair(run: &mut Repairer<'_>) -> Result<()> {
     references::copies(run)?;
     artifacts::artifacts(run)?;
     moves::moves(run)
-}
-
-/// What the keys of all pointer moves begin with.
-pub(super) fn moves_prefix() -> Vec<u8> {
-    keys::history(catalog::POINTER_HISTORY.tag, KeyWriter::new())
 }

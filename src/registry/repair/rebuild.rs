@@ -9,13 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::leftovers::{self, Leftovers};
+use super::super::leftovers::{self, Leftovers, Life};
 use super::super::pointers::{Pointer, PointerMove};
 use super::super::record::{ModelRecord, VersionRecord};
+use super::super::tracks;
 use super::BY;
+use super::moves::moves_found;
 use crate::engine::{KeyRange, Tree};
 use crate::error::Result;
-use crate::keys::{self, KeyReader, KeyWriter};
+use crate::keys::{self, KeyReader};
 use crate::record::repair::{Changes, Repairer};
 use crate::record::scrub::{self, damage};
 use crate::record::{Transaction, View, catalog, quarantine};
@@ -169,11 +171,50 @@ fn leftovers_of(view: &View<'_>, name: &str) -> Result<Leftovers> {
     Ok(damage(leftovers::in_view(view, name))?.unwrap_or_default())
 }
 
-/// The pointers as their last moves left them. Moves are read from the newest back to the first that is missing or
-/// can't be read: behind that, an older move is not known to be the pointer's last.
+/// The pointers as their last moves left them.
 fn pointers(view: &View<'_>, name: &str, incarnation: u32, live: &BTreeSet<u32>, facts: &mut Facts) -> Result<()> {
-    let tag = catalog::POINTER_HISTORY.tag;
-    let prefix = keys::history(tag, KeyWriter::new().str(name).u32(incarnation));
+    let life = Life { model: name.to_owned(), incarnation };
+    let mut told = alias_pointers(view, &life, live, facts)?;
+    sequence(view, &life, live, facts, &mut told)
+}
+
+/// The aliases, each from its newest move; answers those that are told of. One whose newest move can't be read, or lies
+/// in quarantine, points nowhere that is known.
+fn alias_pointers(view: &View<'_>, life: &Life, live: &BTreeSet<u32>, facts: &mut Facts) -> Result<BTreeSet<Pointer>> {
+    let mut found = moves_found(view, life)?;
+    let prefix = keys::pointer_moves(catalog::ALIAS_HISTORY.tag, &life.model, life.incarnation);
+    quarantine::for_each_key(view, Tree::History, |key| {
+        let rest = key.strip_prefix(prefix.as_slice()).map(KeyReader::new);
+        if let Some((alias, number)) = rest.and_then(tracks::parse_rest) {
+            found.entry(alias).or_default().entry(number).or_insert(None);
+        }
+    })?;
+    let mut told = BTreeSet::new();
+    for (alias, moves) in found {
+        facts.any = true;
+        for moved in moves.values().flatten() {
+            facts.last_version = facts.last_version.max(moved.to.unwrap_or(0)).max(moved.from.unwrap_or(0));
+            facts.pointer_moves = facts.pointer_moves.max(moved.behind.0);
+        }
+        told.insert(Pointer::Alias(alias.clone()));
+        let newest = moves.into_values().next_back().flatten();
+        if let Some(to) = newest.and_then(|moved| moved.to).filter(|to| live.contains(to)) {
+            facts.aliases.insert(alias, to);
+        }
+    }
+    Ok(told)
+}
+
+/// The active pointer, and in stores of an earlier format the aliases, too. Moves are read from the newest back to the
+/// first that is missing or can't be read: behind that, an older move is not known to be the pointer's last.
+fn sequence(
+    view: &View<'_>,
+    life: &Life,
+    live: &BTreeSet<u32>,
+    facts: &mut Facts,
+    told: &mut BTreeSet<Pointer>,
+) -> Result<()> {
+    let prefix = keys::pointer_moves(catalog::POINTER_HISTORY.tag, &life.model, life.incarnation);
     let mut moves = BTreeMap::new();
     scrub::for_each_entry(view, Tree::History, KeyRange::prefix(&prefix), |key, _| {
         let Some(number) = key.strip_prefix(prefix.as_slice()).and_then(number) else { return Ok(()) };
@@ -187,8 +228,7 @@ fn pointers(view: &View<'_>, name: &str, incarnation: u32, live: &BTreeSet<u32>,
     })?;
     let Some((&newest, _)) = moves.last_key_value() else { return Ok(()) };
     facts.any = true;
-    facts.pointer_moves = newest.saturating_add(1);
-    let mut told = BTreeSet::new();
+    facts.pointer_moves = facts.pointer_moves.max(newest.saturating_add(1));
     for (number, (found, moved)) in (0..=newest).rev().zip(moves.iter().rev()) {
         let Some(moved) = moved.as_ref().filter(|_| *found == number) else { break };
         facts.last_version = facts.last_version.max(moved.to.unwrap_or(0)).max(moved.from.unwrap_or(0));

@@ -9,8 +9,9 @@ use super::super::leftovers;
 use super::super::pointers::{self, Pointer};
 use super::super::record::{ModelRecord, VERSION_NUMBERS, VersionRecord};
 use super::super::row;
+use super::super::tracks::Tracks;
 use super::BY;
-use super::moves::{broken_moves, close_gaps};
+use super::moves::{broken_moves, close_gaps, lost_tracks};
 use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
@@ -27,6 +28,8 @@ struct Off {
     last_version_low: bool,
     pointers: bool,
     moves: bool,
+    /// The tracks of its aliases, when they have to be made anew.
+    tracks: Option<Tracks>,
 }
 
 /// Puts the references of every model right.
@@ -64,13 +67,15 @@ fn off(view: &View<'_>, key: &[u8]) -> Result<Option<Off>> {
         let target = damage(view.get::<VersionRecord>(&keys::version(&model.name, *number)))?;
         pointers |= target.is_ok_and(|target| !may_hold(&model, target.as_ref()));
     }
+    let moves = broken_moves(view, &model)?.is_some();
     let off = Off {
         versions: versions - i64::from(model.versions),
         archived_versions: archived - i64::from(model.archived_versions),
         highest,
         last_version_low: highest > model.last_version,
         pointers,
-        moves: broken_moves(view, &model)?.is_some(),
+        moves,
+        tracks: if moves { lost_tracks(view, &model)? } else { None },
     };
     Ok((off != Off { highest, ..Off::default() }).then_some(off))
 }
@@ -85,7 +90,7 @@ fn mend(txn: &mut Transaction<'_>, key: &[u8], off: &Off, changes: &mut Changes)
         changes.references += 1;
     }
     if off.moves {
-        close_gaps(txn, &mut model, changes)?;
+        close_gaps(txn, &mut model, off.tracks.as_ref(), changes)?;
     }
     let held = model.aliases.iter().map(|(alias, number)| (Pointer::Alias(alias.clone()), *number));
     let held: Vec<_> = model.active_version.map(|number| (Pointer::Active, number)).into_iter().chain(held).collect();

@@ -34,7 +34,7 @@ mod walk;
 
 pub use explain::Plan;
 pub use request::SearchRequest;
-pub(crate) use run::{models, present, versions};
+pub(crate) use run::{models, versions};
 pub(crate) use subject::{
     MODEL_CREATED, MODEL_TAGS, MODEL_UPDATED, VERSION_CREATED, VERSION_RUNS, VERSION_STAGES_OF_ALL, VERSION_TAGS,
     VERSION_UPDATED,

@@ -87,6 +87,11 @@ impl Order {
         self.place_of(key, |_| Held::Absent)
     }
 
+    /// Whether a place in an order by one time is that of a record of which only the key was known.
+    pub(super) fn is_unread(place: &[u8]) -> bool {
+        KeyReader::new(place).bool().unwrap_or(true)
+    }
+
     fn place_of<'r>(&self, key: &[u8], held: impl Fn(&Field) -> Held<'r>) -> Vec<u8> {
         match self {
             Order::Key { descending: false } => key.to_vec(),

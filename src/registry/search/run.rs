@@ -1,6 +1,7 @@
 //! One page of a search.
 
 use super::explain::Plan;
+use super::order::Order;
 use super::plan::Strategy;
 use super::request::Checked;
 use super::select::Selection;
@@ -54,7 +55,7 @@ impl Rows for Models {
     }
 
     fn show(&self, record: ModelRecord) -> Option<(usize, Model)> {
-        Some((record.weight(), Model::of(record)))
+        Some((record.weight() + record.aliases_weight(), Model::of(record)))
     }
 }
 
@@ -88,7 +89,7 @@ impl Rows for Versions<'_> {
 }
 
 /// An index entry whose record is gone is damage: both are written in one transaction.
-pub(crate) fn present<R: Entity>(record: Option<R>) -> Result<R> {
+fn present<R: Entity>(record: Option<R>) -> Result<R> {
     record.ok_or_else(|| Error::corrupt(format!("{}: in an index, but not there", R::schema().name)))
 }
 
@@ -106,7 +107,9 @@ struct Page<T> {
 fn page<W: Rows>(view: &View<'_>, request: &Checked, rows: &mut W) -> Result<Page<W::Shown>> {
     let strategy = Strategy::<W::Record>::choose(view, request)?;
     let mut page = Page { rows: Vec::new(), damaged: Vec::new(), token: None, plan: None, bytes: 0, last: None };
-    let examined = if strategy.in_index_order {
+    // Behind a row that could not be read no time index can go on: its place holds no time.
+    let timed = strategy.lead != Lead::Time || !request.after.as_deref().is_some_and(Order::is_unread);
+    let examined = if strategy.in_index_order && timed {
         page.fill_in_order(view, request, rows, &strategy)?
     } else {
         page.fill_by_selection(view, request, rows, &strategy)?
@@ -220,5 +223,18 @@ fn selected<W: Rows>(view: &View<'_>, request: &Checked, rows: &mut W, entry: &I
             Ok(Found::Damaged(DamagedRow { key, error: error.to_string() }))
         }
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_weighs_its_aliases_in_a_page_too() {
+        let aliases = (0..256).map(|n| (format!("{n:0>255}"), 1)).collect();
+        let record = ModelRecord { aliases, ..ModelRecord::default() };
+        assert_eq!(record.weight(), 0);
+        assert!(Models.show(record).unwrap().0 > 256 * 255);
     }
 }

@@ -1,6 +1,7 @@
 //! The active version, aliases, and the history of their moves.
 
 use super::*;
+use crate::keys;
 
 type Step<'a> = (u64, Option<&'a str>, Option<u32>, Option<u32>);
 
@@ -160,6 +161,150 @@ fn the_history_keeps_the_newest_moves_only() {
     assert_eq!(moves.len() as u64, MOVES_KEPT);
     assert_eq!((moves[0].to, moves.last().unwrap().to), (Some(MOVES_KEPT as u32 + 5), Some(6)));
     assert_eq!(room.engine.entries(crate::engine::Tree::History).len() as u64, MOVES_KEPT);
+}
+
+fn alias(name: &str) -> Pointer {
+    Pointer::Alias(name.to_owned())
+}
+
+/// The history of a model once kept the newest moves of all its pointers together: registering a thousand versions,
+/// each of which becomes the active one, made it forget where `prod` was set, though nobody had touched `prod`.
+#[test]
+fn no_number_of_registrations_makes_it_forgotten_where_an_alias_pointed_on_some_day() {
+    let room = Room::new();
+    room.register("m");
+    room.clock.advance(10);
+    room.registry.set_alias("m", "prod", 1, &any().by("ann")).unwrap();
+    room.clock.advance(10);
+    for _ in 0..MOVES_KEPT + 5 {
+        room.register("m");
+    }
+    let ask = |filter: MoveFilter| room.registry.alias_history("m", &filter);
+    for at in [1_010, 1_015, 9_999] {
+        let moves = ask(MoveFilter::new().pointer(alias("prod")).at(at)).unwrap();
+        assert_eq!(steps(&moves), [(1_010, Some("prod"), None, Some(1))], "at {at}");
+    }
+    assert_eq!(ask(MoveFilter::new().pointer(alias("prod")).at(1_009)).unwrap(), [], "it was not set yet");
+    assert_eq!(ask(MoveFilter::new().pointer(alias("other")).at(1_015)).unwrap(), [], "it never was");
+    // The first moves of the active pointer are given up, and nobody is told that there was none.
+    for filter in [MoveFilter::new().pointer(Pointer::Active), MoveFilter::new()] {
+        assert_eq!(kind(ask(filter.clone().at(1_015))), ErrorKind::NotFound);
+        assert_eq!(ask(filter.at(1_020)).unwrap()[0].to, Some(MOVES_KEPT as u32 + 6));
+    }
+    room.assert_clean();
+}
+
+/// What a history that forgets nothing would say: every move, oldest first.
+#[derive(Default)]
+struct Everything(Vec<PointerMove>);
+
+impl Everything {
+    fn of(&self, pointer: &Pointer) -> impl DoubleEndedIterator<Item = &PointerMove> {
+        self.0.iter().filter(move |moved| moved.pointer() == *pointer)
+    }
+
+    fn at(&self, pointer: &Pointer, at: u64) -> Option<&PointerMove> {
+        self.of(pointer).rfind(|moved| moved.at <= at)
+    }
+}
+
+#[test]
+fn a_history_under_churn_is_bounded_and_says_what_was_or_that_it_is_not_kept_any_more() {
+    let room = Room::new();
+    for _ in 0..3 {
+        room.register("m");
+    }
+    let (mut all, mut dice) = (Everything::default(), 20_261_121_u64);
+    let mut roll = |sides: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % sides
+    };
+    room.registry.alias_history("m", &MoveFilter::new()).unwrap().into_iter().rev().for_each(|moved| all.0.push(moved));
+    let mut name = "m".to_owned();
+    let mut days = 0;
+    while days < 20 {
+        days += 1;
+        // `prod` moves now and then, `canary` with nearly every write, and names of one day come and go.
+        let at = room.clock.advance(1_000);
+        room.store
+            .transact(Durability::PowerLoss, |txn| {
+                let mut registry = txn.registry();
+                registry.set_alias(&name, "prod", days as u32 % 3 + 1, &any())?;
+                for n in 0..56_u32 {
+                    registry.set_alias(&name, "canary", n % 2 + 1, &any())?;
+                    registry.activate(&name, n % 3 + 1, &any())?;
+                    if n < 28 {
+                        registry.set_alias(&name, &format!("day-{days}-{n}"), 1, &any())?;
+                    }
+                }
+                (0..28).try_for_each(|n| registry.delete_alias(&name, &format!("day-{days}-{n}"), &any()).map(drop))
+            })
+            .unwrap();
+        let newest = room.registry.alias_history(&name, &MoveFilter::new()).unwrap();
+        let of_today: Vec<PointerMove> = newest.into_iter().take_while(|moved| moved.at == at).collect();
+        all.0.extend(of_today.into_iter().rev());
+        if days % 7 == 0 {
+            let new_name = format!("m{days}");
+            name = room.registry.rename_model(&name, &new_name, &any()).unwrap().name;
+        }
+    }
+    let first_day = all.0.last().unwrap().at - 19_000;
+    let standing: Vec<Pointer> = vec![Pointer::Active, alias("prod"), alias("canary")];
+    let gone: Vec<Pointer> = (1..=days).step_by(2).map(|day| alias(&format!("day-{day}-{}", roll(28)))).collect();
+    let (mut told, mut not_kept) = (0, 0);
+    for pointer in standing.iter().cloned().chain(gone) {
+        let kept = room.registry.alias_history(&name, &MoveFilter::new().pointer(pointer.clone())).unwrap();
+        assert!(kept.iter().eq(all.of(&pointer).rev().take(kept.len())), "{pointer:?}: the newest, in order");
+        if standing.contains(&pointer) {
+            assert_eq!(kept.len(), all.of(&pointer).count().min(MOVES_KEPT as usize), "{pointer:?}");
+        }
+        for at in (0..22).step_by(3).map(|day| first_day - 1_000 + day * 1_000 + roll(1_000)) {
+            let asked = room.registry.alias_history(&name, &MoveFilter::new().pointer(pointer.clone()).at(at));
+            match asked {
+                Ok(moves) => {
+                    told += 1;
+                    // Of an alias that is forgotten it is still known that it points nowhere since it was deleted.
+                    let truth = all.at(&pointer, at).filter(|moved| moved.to.is_some() || !kept.is_empty());
+                    assert_eq!(moves.first(), truth, "{pointer:?} at {at}");
+                }
+                Err(error) => {
+                    not_kept += 1;
+                    assert_eq!(error.kind(), ErrorKind::NotFound);
+                    assert!(error.to_string().contains("not kept any more"), "{error}");
+                    assert_ne!(pointer, alias("prod"), "at {at}");
+                }
+            }
+        }
+    }
+    assert!(told > 50 && not_kept > 0, "{told} told, {not_kept} not kept");
+    let history = room.engine.entries(crate::engine::Tree::History).len() as u64;
+    assert!(history <= 3 * MOVES_KEPT + MOVES_KEPT + 1, "{history} entries");
+    room.assert_clean();
+    room.registry.delete_model(&name, &any()).unwrap();
+    assert_eq!(room.engine.entries(crate::engine::Tree::History), []);
+}
+
+#[test]
+fn a_move_that_repair_could_not_keep_is_a_day_that_is_not_kept() {
+    let room = Room::new();
+    room.register("m");
+    room.register("m");
+    for number in [1, 2, 1] {
+        room.clock.advance(10);
+        room.registry.set_alias("m", "prod", number, &any()).unwrap();
+    }
+    let key = keys::alias_move(crate::record::catalog::ALIAS_HISTORY.tag, "m", 0, "prod", 1);
+    room.engine.plant(crate::engine::Tree::History, &key, None);
+    assert_ne!(room.report().violations_found, 0);
+    crate::record::repair::repair(&room.store, &mut |_| std::ops::ControlFlow::Continue(()), repair).unwrap();
+    room.assert_clean();
+    let ask = |at| room.registry.alias_history("m", &MoveFilter::new().pointer(alias("prod")).at(at));
+    assert_eq!(kind(ask(1_025)), ErrorKind::NotFound, "it was set to 2 at 1020");
+    assert_eq!(kind(ask(1_015)), ErrorKind::NotFound, "until when it pointed at 1 is lost");
+    assert_eq!(steps(&ask(1_030).unwrap()), [(1_030, Some("prod"), Some(2), Some(1))]);
+    room.registry.set_alias("m", "prod", 2, &any()).unwrap();
+    assert_eq!(room.registry.alias_history("m", &MoveFilter::new().pointer(alias("prod"))).unwrap().len(), 3);
+    room.assert_clean();
 }
 
 #[test]

@@ -185,11 +185,60 @@ fn a_refusal_inside_a_transaction_that_goes_on_has_written_nothing() {
             assert_eq!(kind(registry.activate("m", 1, &any())), ErrorKind::Conflict);
             assert_eq!(kind(registry.set_alias("m", "prod", 7, &any())), ErrorKind::NotFound);
             assert_eq!(kind(registry.delete_version("m", 1, &any().expected_revision(9))), ErrorKind::Conflict);
-            assert_eq!(kind(registry.get("m", VersionRef::latest())), ErrorKind::Unsupported);
             Ok(())
         })
         .unwrap();
     assert_eq!(crate::record::digest(&*room.engine).unwrap(), before);
+    room.assert_clean();
+}
+
+#[test]
+fn latest_inside_a_transaction_is_what_it_is_outside_and_sees_what_the_transaction_wrote() {
+    let room = Room::new();
+    let latest = |room: &Room| {
+        let inside = room.store.transact(Durability::PowerLoss, |txn| txn.registry().get("m", VersionRef::latest()));
+        let inside = inside.unwrap();
+        assert_eq!(inside, room.registry.get("m", VersionRef::latest()).unwrap());
+        inside.map(|version| version.version)
+    };
+    assert_eq!(latest(&room), None);
+    (0..6).for_each(|_| drop(room.register("m")));
+    assert_eq!(latest(&room), Some(6));
+    room.registry.archive("m", 6, &any()).unwrap();
+    room.registry.delete_version("m", 5, &any()).unwrap();
+    assert_eq!(latest(&room), Some(4));
+    let inside = room.store.transact(Durability::PowerLoss, |txn| {
+        let mut registry = txn.registry();
+        registry.unarchive("m", 6, &any())?;
+        let unarchived = registry.get("m", "latest")?.map(|version| version.version);
+        let registered = registry.register_version("m", NewVersion::new())?.version;
+        assert_eq!(registry.get("m", "latest")?.map(|version| version.version), Some(registered));
+        Ok((unarchived, registered))
+    });
+    assert_eq!(inside.unwrap(), (Some(6), 7));
+    for number in [1, 2, 3, 4, 6, 7] {
+        room.registry.archive("m", number, &any()).unwrap();
+    }
+    assert_eq!(latest(&room), None);
+    room.assert_clean();
+}
+
+#[test]
+fn a_transaction_looks_for_latest_so_far_and_says_when_that_is_not_far_enough() {
+    let room = Room::new();
+    room.register("m");
+    let give_out = |last_version| {
+        let given = room.store.transact(Durability::PowerLoss, |txn| {
+            let old: ModelRecord = txn.get(b"m")?.unwrap();
+            txn.update(&old, ModelRecord { last_version, ..old.clone() }).map(drop)
+        });
+        given.unwrap();
+        room.store.transact(Durability::PowerLoss, |txn| txn.registry().get("m", VersionRef::latest()))
+    };
+    assert_eq!(give_out(LATEST_IN_TRANSACTION_MAX).unwrap().unwrap().version, 1);
+    assert_eq!(kind(give_out(LATEST_IN_TRANSACTION_MAX + 1)), ErrorKind::Unsupported);
+    assert_eq!(room.version("m", VersionRef::latest()).version, 1, "outside there is no end to it");
+    assert_eq!(room.register("m").version, LATEST_IN_TRANSACTION_MAX + 2);
     room.assert_clean();
 }
 

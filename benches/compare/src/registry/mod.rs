@@ -12,8 +12,8 @@
 //!                                   every version found by its tag, and by no other
 //! ```
 //!
-//! Of several rounds the medians count. What differs in what is kept: ours also remembers every move of the active
-//! version; the tables don't.
+//! SQLite's reads share one read transaction, while each of ours is a point in time of its own. Of several rounds the
+//! medians count. What differs in what is kept: ours also remembers every move of the active version; the tables don't.
 
 mod audit;
 mod ours;
@@ -95,6 +95,16 @@ trait Shop: System {
     /// Registers so many versions, no matter how, and points [`ALIAS`] at the one in the middle; leaves nothing to do
     /// behind.
     fn fill(&self, versions: u32) -> Result<(), Failure>;
+
+    /// Many reads follow, of one point in time if that makes them cheaper.
+    fn begin_reads(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// They are over.
+    fn end_reads(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// One version by its number.
     fn by_number(&self, number: u32) -> Result<Option<Seen>, Failure>;

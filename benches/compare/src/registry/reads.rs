@@ -12,6 +12,7 @@ const SEARCHES: u64 = 500;
 /// Fills the store with so many versions and measures what is asked of that many.
 pub(super) fn times(shop: &dyn Shop, versions: u32) -> Result<Vec<(String, f64)>, Failure> {
     shop.fill(versions)?;
+    shop.begin_reads()?;
     let mut rows = vec![
         (format!("get by version, of {versions}"), gets(shop, versions)?),
         (format!("get by alias, of {versions}"), aliases(shop, versions)?),
@@ -21,6 +22,7 @@ pub(super) fn times(shop: &dyn Shop, versions: u32) -> Result<Vec<(String, f64)>
         rows.push((format!("list page of {PAGE}, of {versions}"), pages(shop, versions)?));
         rows.push((format!("search a tag, page of {PAGE}, of {versions}"), searches(shop)?));
     }
+    shop.end_reads()?;
     let count = u64::from(versions);
     let (held, expected) = (shop.held()?, Held { records: count, entries: count, counter: i64::from(versions) });
     if held == expected { Ok(rows) } else { Err(format!("holds {held:?} after {expected:?}").into()) }

@@ -7,7 +7,9 @@
 //!   alias    (model, alias) -> number; by (model, number)
 //! ```
 //!
-//! A read is one statement that joins the tags of its versions, and one for the aliases among them.
+//! A read is one statement that joins the tags of its versions, and one for the aliases among them: constant texts, each
+//! planned once, run inside one read transaction for all reads of a row of the table, so that none of them pays for
+//! taking and giving back the locks of its own. A plan that walks through a table instead of an index is refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,17 +56,37 @@ const NEW_VERSION: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 1)";
 const NEW_TAG: &str = "INSERT INTO tag (model, number, key, value) VALUES (?1, ?2, ?3, ?4)";
 
-/// Which versions a read is about: each names `model` and `number`, in the order of numbers.
-const BY_NUMBER: &str = "SELECT id AS model, ?2 AS number FROM model WHERE name = ?1";
-const BY_ALIAS: &str = "
+/// The statement that reads whole versions, those that `$selected` names: each by `model` and `number`, in the order of
+/// numbers.
+macro_rules! whole {
+    ($selected:literal) => {
+        concat!(
+            "SELECT v.number, v.archived, v.stage, v.source, v.run_id, v.description, v.created_by, v.metrics,
+                v.hyperparams, v.created_at, v.updated_at, v.revision, t.key, t.value
+            FROM (",
+            $selected,
+            ") AS s JOIN version AS v ON v.model = s.model AND v.number = s.number
+            LEFT JOIN tag AS t ON t.model = v.model AND t.number = v.number ORDER BY s.number"
+        )
+    };
+}
+
+const BY_NUMBER: &str = whole!("SELECT id AS model, ?2 AS number FROM model WHERE name = ?1");
+const BY_ALIAS: &str = whole!(
+    "
     SELECT alias.model, alias.number FROM model JOIN alias ON alias.model = model.id
-    WHERE model.name = ?1 AND alias.alias = ?2";
-const LISTED: &str = "
+    WHERE model.name = ?1 AND alias.alias = ?2"
+);
+const LISTED: &str = whole!(
+    "
     SELECT version.model, version.number FROM model JOIN version ON version.model = model.id
-    WHERE model.name = ?1 AND version.number > ?2 ORDER BY version.number LIMIT ?3";
-const TAGGED: &str = "
+    WHERE model.name = ?1 AND version.number > ?2 ORDER BY version.number LIMIT ?3"
+);
+const TAGGED: &str = whole!(
+    "
     SELECT tag.model, tag.number FROM model JOIN tag ON tag.model = model.id
-    WHERE model.name = ?1 AND tag.key = ?4 AND tag.value = ?5 AND tag.number > ?2 ORDER BY tag.number LIMIT ?3";
+    WHERE model.name = ?1 AND tag.key = ?4 AND tag.value = ?5 AND tag.number > ?2 ORDER BY tag.number LIMIT ?3"
+);
 const ALIASES: &str = "
     SELECT alias, number FROM alias
     WHERE model = (SELECT id FROM model WHERE name = ?1) AND number BETWEEN ?2 AND ?3 ORDER BY number, alias";
@@ -176,16 +198,10 @@ fn register(txn: &Connection, draft: &Draft, now_ms: u64) -> Result<(), Failure>
     Ok(())
 }
 
-/// The versions that `selected` names, whole.
-fn read(connection: &Connection, selected: &str, params: impl Params) -> Result<Vec<Version>, Failure> {
+/// The versions that a statement made by [`whole`] answers.
+fn read(connection: &Connection, statement: &str, params: impl Params) -> Result<Vec<Version>, Failure> {
     let mut versions: Vec<Version> = Vec::new();
-    let sql = format!(
-        "SELECT v.number, v.archived, v.stage, v.source, v.run_id, v.description, v.created_by, v.metrics,
-            v.hyperparams, v.created_at, v.updated_at, v.revision, t.key, t.value
-        FROM ({selected}) AS s JOIN version AS v ON v.model = s.model AND v.number = s.number
-        LEFT JOIN tag AS t ON t.model = v.model AND t.number = v.number ORDER BY s.number"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(statement)?;
     let mut rows = statement.query(params)?;
     while let Some(row) = rows.next()? {
         let number: u32 = row.get(0)?;
@@ -210,6 +226,22 @@ fn read(connection: &Connection, selected: &str, params: impl Params) -> Result<
         }
     }
     Ok(versions)
+}
+
+/// Refuses plans that look at more than they answer: each step must search, by an index or by the primary key.
+fn check_plans(connection: &Connection) -> Result<(), Failure> {
+    for sql in [BY_NUMBER, BY_ALIAS, LISTED, TAGGED, ALIASES] {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next()? {
+            let step: String = row.get(3)?;
+            // The rows that were selected are walked through; there are as many as will be answered.
+            if step.starts_with("SCAN") && step != "SCAN s" {
+                return Err(format!("SQLite would do `{step}` for {sql}").into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn version(row: &Row<'_>, number: u32) -> Result<Version, Failure> {
@@ -257,7 +289,16 @@ impl Shop for Sqlite {
         let alias = "INSERT INTO alias (model, alias, number) SELECT id, ?2, ?3 FROM model WHERE name = ?1";
         txn.execute(alias, params![MODEL, ALIAS, versions / 2])?;
         txn.commit()?;
+        check_plans(&connection)?;
         Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
+    fn begin_reads(&self) -> Result<(), Failure> {
+        Ok(self.first().execute_batch("BEGIN")?)
+    }
+
+    fn end_reads(&self) -> Result<(), Failure> {
+        Ok(self.first().execute_batch("COMMIT")?)
     }
 
     fn by_number(&self, number: u32) -> Result<Option<Seen>, Failure> {

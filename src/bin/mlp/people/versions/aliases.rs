@@ -114,6 +114,7 @@ fn history(line: &mut Line) -> Result<Ask, Wrong> {
     Ok(Box::new(move |db, out| {
         let moves = db.registry().alias_history(&name, &filter)?;
         let words = || match moves.is_empty() {
+            true if filter.at.is_some() => "nothing was pointed at then".to_owned(),
             true => "nothing was ever pointed at".to_owned(),
             false => table(["at", "pointer", "from", "to", "by"], moves.iter().map(row)),
         };
