@@ -11,8 +11,12 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("which folder?")?);
     std::fs::create_dir_all(&folder)?;
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/v1.mlsnap");
-    std::fs::copy(fixture, folder.join("v1"))?;
+    for entry in std::fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"))? {
+        let path = entry?.path();
+        if let Some(name) = path.file_stem().filter(|_| path.extension().is_some_and(|ending| ending == "mlsnap")) {
+            std::fs::copy(&path, folder.join(name))?;
+        }
+    }
 
     let db = MlPersistence::in_memory().open()?;
     let empty = db.export_snapshot(folder.join("empty"), None)?;

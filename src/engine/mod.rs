@@ -10,6 +10,7 @@
 //! Each promise in the docs of [`Engine`], [`Txn`] and [`KvStore`] is a function in [`conformance`], run for every
 //! engine and store, plain and through every wrapper of [`wrap`].
 
+mod chain;
 pub mod conformance;
 mod counter;
 mod cursor;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Weak};
 use crate::config::Durability;
 use crate::error::{Error, Result};
 
+pub use chain::{CHAIN_HASH_BYTES, ChainHash};
 pub use counter::{counter_value, read_counter};
 pub use cursor::{Cursor, Epoch};
 pub use observe::{Observer, Observers, Told};
@@ -136,7 +138,8 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
         Err(Error::unsupported("this engine keeps no feed of changes"))
     }
 
-    /// A cursor of this store with the openings that led to it.
+    /// A cursor of this store with the openings that led to it, and the chain hash there as long as the feed reaches back
+    /// to it: two stores with the same hash have the same history up to there, commit by commit.
     ///
     /// # Errors
     /// `Invalid` for a cursor of another store; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
@@ -429,6 +432,8 @@ pub struct Changes {
     pub changes: Vec<Change>,
     /// Where to go on: the last batch of the page, or the cursor that was asked for when there was nothing new.
     pub cursor: Cursor,
+    /// The chain hash with each batch of the page, by its sequence, oldest first.
+    pub chain: Vec<(u64, ChainHash)>,
 }
 
 /// How one transaction is run.

@@ -1,4 +1,5 @@
-//! Where a state stands in the history of its lineage: a cursor, and the openings that led to it.
+//! Where a state stands in the history of its lineage: a cursor, the openings that led to it, and what that history
+//! comes to.
 //!
 //! A store whose state was taken over from another keeps the position of that state, until it writes something of its
 //! own; the entry lies in `meta` under [`ORIGIN_KEY`]:
@@ -6,12 +7,13 @@
 //! ```text
 //! 0   4  version, 1 (little-endian, as all here)
 //! 4  40  cursor: lineage 16, epoch number 8, epoch id 8, sequence 8
-//! 44  2  number of openings, oldest first
-//! 46 24  for each: epoch number 8, epoch id 8, last sequence before it 8
+//! 44 32  chain hash at the cursor, zeros where it is not known
+//! 76  2  number of openings, oldest first
+//! 78 24  for each: epoch number 8, epoch id 8, last sequence before it 8
 //!     4  CRC32C over key and all before
 //! ```
 
-use super::{Cursor, Epoch, Value};
+use super::{ChainHash, Cursor, Epoch, Value};
 use crate::error::{Error, Result};
 
 /// The key in `meta` of the position that a store has taken over. Only the engine writes it.
@@ -35,6 +37,8 @@ pub struct EpochStart {
 pub struct Position {
     /// Where the state stands.
     pub cursor: Cursor,
+    /// The chain hash there, where it is known: the journal may no longer reach back to an old cursor.
+    pub chain: Option<ChainHash>,
     /// The newest openings up to the cursor's own, at most [`POSITION_EPOCHS_MAX`], oldest first.
     pub epochs: Vec<EpochStart>,
 }
@@ -61,6 +65,7 @@ impl Position {
         for field in [self.cursor.epoch.number, self.cursor.epoch.id, self.cursor.sequence] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
+        bytes.extend_from_slice(&ChainHash::option_to_bytes(self.chain));
         let skipped = self.epochs.len().saturating_sub(POSITION_EPOCHS_MAX);
         bytes.extend_from_slice(&((self.epochs.len() - skipped) as u16).to_le_bytes());
         for start in self.epochs.iter().skip(skipped) {
@@ -88,13 +93,14 @@ impl Position {
                 epoch: Epoch { number: number(0)?, id: number(8)? },
                 sequence: number(16)?,
             };
-            let count = u16::from_le_bytes(*numbers.get(24..)?.first_chunk::<2>()?);
+            let chain = ChainHash::from_bytes(*numbers.get(24..)?.first_chunk()?);
+            let count = u16::from_le_bytes(*numbers.get(56..)?.first_chunk::<2>()?);
             let start = |at: usize| {
                 let epoch = Epoch { number: number(at)?, id: number(at + 8)? };
                 Some(EpochStart { epoch, after_sequence: number(at + 16)? })
             };
-            let epochs = (0..usize::from(count)).map(|place| start(26 + place * 24)).collect::<Option<Vec<_>>>()?;
-            let position = Position { cursor, epochs };
+            let epochs = (0..usize::from(count)).map(|place| start(58 + place * 24)).collect::<Option<Vec<_>>>()?;
+            let position = Position { cursor, chain, epochs };
             (*version == VERSION.to_le_bytes() && *position.encode() == *value).then_some(position)
         })();
         position.ok_or_else(|| Error::corrupt("meta: the note of where this state comes from is damaged"))
@@ -114,7 +120,8 @@ mod tests {
             })
             .collect::<Vec<_>>();
         let epoch = epochs.last().unwrap().epoch;
-        Position { cursor: Cursor { lineage: 9 << 70, epoch, sequence }, epochs }
+        let chain = Some(ChainHash::START.after(sequence, b""));
+        Position { cursor: Cursor { lineage: 9 << 70, epoch, sequence }, chain, epochs }
     }
 
     #[test]
@@ -122,6 +129,8 @@ mod tests {
         let position = position(40, &[(1, 0), (2, 10), (5, 31)]);
         let bytes = position.encode();
         assert_eq!(Position::decode(&bytes).unwrap(), position);
+        let unknown = Position { chain: None, ..position };
+        assert_eq!(Position::decode(&unknown.encode()).unwrap(), unknown);
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);

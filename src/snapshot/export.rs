@@ -22,6 +22,7 @@ use super::info::SnapshotInfo;
 use super::layout::{Header, Record, Section, is_engines_own};
 use super::overlay::Overlay;
 use super::progress::{Watch, WatchedOut};
+use super::trail::{Steps, Trail};
 use super::view::FileView;
 use super::write::{Writer, Written};
 use crate::engine::{Cursor, Direction, Engine, KeyRange, ORIGIN_KEY, Position, Tree};
@@ -106,7 +107,7 @@ fn full(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<Snaps
         }
     }
     let end = hold.sync()?;
-    let overlay = changes(engine, path, &start, &end, &mut notes).map_err(|error| match error.kind() {
+    let overlay = changes(engine, path, &start, &end, &mut notes, &mut Steps::new()).map_err(|error| match error.kind() {
         ErrorKind::NeedsFull => Error::with_source(
             ErrorKind::Full,
             "export: more was committed meanwhile than journal_max_bytes lets the journal keep; raise it, or export at a \
@@ -120,7 +121,7 @@ fn full(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<Snaps
     overlay.merge(|record| writer.record(Section::Overlay, record))?;
     writer.end_records()?;
     let digest = record::digest_bytes(&FileView::new(&unfinished.file, writer.chunks())?)?;
-    let (_, written) = writer.finish(digest, &position)?;
+    let (_, written) = writer.finish(digest, &position, Trail::full(position.chain))?;
     finish(unfinished, &header, &position, Some(digest), &written)
 }
 
@@ -145,20 +146,26 @@ fn delta(
         _ => error,
     };
     // Before the feed is asked: it has nothing to say about a cursor that is not behind the end.
-    engine.position(since).map_err(foreign)?;
+    let before = engine.position(since).map_err(foreign)?.chain;
+    let mut steps = Steps::new();
     let (overlay, position) = match notes.position(engine, &end)? {
         // A state that was taken over has no history of its own: the feed says whether it stands where it is asked from.
         position if position.cursor.lineage != end.lineage => {
             engine.changes(since, 1).map_err(foreign)?;
             (Overlay::new(path), position)
         }
-        position => (changes(engine, path, since, &end, &mut notes).map_err(foreign)?, position),
+        position => (changes(engine, path, since, &end, &mut notes, &mut steps).map_err(foreign)?, position),
     };
     let unfinished = Unfinished::begin(path)?;
     let header = Header { between: Some((*since, position.cursor)) };
     let mut writer = Writer::new(WatchedOut::new(&unfinished.file, watch), &header)?;
-    overlay.merge(|record| writer.record(Section::Base, record))?;
-    let (_, written) = writer.finish([0; 32], &position)?;
+    let mut changed_bytes = 0;
+    overlay.merge(|record| {
+        changed_bytes += (record.key.len() + record.value.map_or(0, <[u8]>::len)) as u64;
+        writer.record(Section::Base, record)
+    })?;
+    let trail = steps.trail(before, (position.chain, &position.cursor), changed_bytes);
+    let (_, written) = writer.finish([0; 32], &position, trail)?;
     finish(unfinished, &header, &position, None, &written)
 }
 
@@ -174,7 +181,14 @@ fn finish(
 }
 
 /// What the feed tells of (after, end], the engine's own keys apart.
-fn changes(engine: &dyn Engine, path: &Path, after: &Cursor, end: &Cursor, notes: &mut Notes) -> Result<Overlay> {
+fn changes(
+    engine: &dyn Engine,
+    path: &Path,
+    after: &Cursor,
+    end: &Cursor,
+    notes: &mut Notes,
+    steps: &mut Steps,
+) -> Result<Overlay> {
     let mut overlay = Overlay::new(path);
     let mut cursor = *after;
     while cursor.sequence < end.sequence {
@@ -183,6 +197,7 @@ fn changes(engine: &dyn Engine, path: &Path, after: &Cursor, end: &Cursor, notes
             return Err(Error::internal("export: the feed ended before a commit that was synced"));
         }
         cursor = page.cursor;
+        page.chain.iter().for_each(|(sequence, hash)| steps.see(*sequence, hash));
         for change in page.changes.into_iter().filter(|change| change.cursor.sequence <= end.sequence) {
             if is_engines_own(change.tree, &change.key) {
                 notes.see(&change.key, change.value.as_deref())?;

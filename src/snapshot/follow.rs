@@ -51,7 +51,10 @@ impl ReplicaStatus {
 /// # Errors
 /// `Corrupt`; those of the engine.
 pub fn status(engine: &dyn Engine) -> Result<ReplicaStatus> {
-    Ok(ReplicaStatus { cursor: standing(engine)?.map(|position| position.cursor), applying: begun(engine)? })
+    Ok(ReplicaStatus {
+        cursor: standing(engine)?.map(|position| position.cursor),
+        applying: begun(engine)?.map(|begun| begun.end),
+    })
 }
 
 fn standing(engine: &dyn Engine) -> Result<Option<Position>> {
@@ -77,6 +80,14 @@ pub fn apply(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<
     {
         let walked = read::walk(&source, false, |_, _| Ok(()))?;
         if begun(engine)?.is_none() && here.came_through(&walked.manifest.end) {
+            let chain = walked.manifest.trail.after.zip(here.chain).filter(|_| walked.manifest.end == here.cursor);
+            if chain.is_some_and(|(theirs, ours)| theirs != ours) {
+                return Err(Error::new(
+                    ErrorKind::Diverged,
+                    "snapshot: what was committed up to its cursor is not what this replica holds; to follow that one, \
+                     begin with an empty folder",
+                ));
+            }
             return Ok(walked.info());
         }
         if walked.manifest.end.lineage != here.cursor.lineage || !walked.position().came_through(&here.cursor) {
@@ -100,7 +111,7 @@ pub fn follow(engine: &dyn Engine, folder: &Path, watch: &mut Watch<'_>) -> Resu
     loop {
         let here = standing(engine)?.map(|position| position.cursor);
         let begun = begun(engine)?.is_some();
-        let mut best: Option<(u64, PathBuf)> = None;
+        let mut candidates: Vec<(u64, PathBuf)> = Vec::new();
         for path in file::list(folder, FILE_ENDING)?.into_iter().filter(|path| !taken.contains(path)) {
             let source = file::open(&path)?;
             // One that is being copied here may not be whole yet: the next round sees it again.
@@ -112,12 +123,29 @@ pub fn follow(engine: &dyn Engine, folder: &Path, watch: &mut Watch<'_>) -> Resu
                 (Some(here), Some((base, _))) => base.sequence <= here.sequence,
                 (Some(_), None) => true,
             };
-            if leads_on && best.as_ref().is_none_or(|(furthest, _)| end.sequence > *furthest) {
-                best = Some((end.sequence, path));
+            if leads_on {
+                candidates.push((end.sequence, path));
             }
         }
-        let Some((_, path)) = best else { return Ok(taken) };
-        apply(engine, &path, watch)?;
-        taken.push(path);
+        // The one that leads furthest; of the same reach the first by name.
+        candidates.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let mut refused = None;
+        let mut next = None;
+        for (_, path) in candidates {
+            match apply(engine, &path, watch) {
+                Ok(_) => {
+                    next = Some(path);
+                    break;
+                }
+                // A long delta that does not tell where this replica stands: a shorter one may begin just there.
+                Err(error) if error.kind() == ErrorKind::NeedsFull => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match (next, refused) {
+            (Some(path), _) => taken.push(path),
+            (None, Some(error)) => return Err(error),
+            (None, None) => return Ok(taken),
+        }
     }
 }

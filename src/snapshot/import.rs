@@ -15,10 +15,11 @@ use std::path::Path;
 use super::APPLYING_KEY;
 use super::file;
 use super::info::SnapshotInfo;
-use super::layout::SnapshotKind;
+use super::layout::{Manifest, SnapshotKind};
 use super::progress::{Watch, WatchedSource};
 use super::read::{self, Source, Walked};
-use crate::engine::{Cursor, Engine, Fresh, Position, Tree, TxnOptions, Value};
+use super::trail::Compared;
+use crate::engine::{ChainHash, Cursor, Engine, Fresh, Position, Tree, TxnOptions, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record;
 
@@ -91,7 +92,12 @@ fn delta(engine: &dyn Engine, source: &(impl Source + ?Sized)) -> Result<Snapsho
     if end.lineage != here.cursor.lineage {
         return diverged("a delta of another store, or this one has written since it took that one's state over");
     }
-    if here.came_through(&end) && begun(engine)?.is_none() {
+    let begun = begun(engine)?;
+    if here.came_through(&end) && begun.is_none() {
+        // Behind its end this state has left the way that the delta tells of; nothing is applied then.
+        if end.sequence == here.cursor.sequence {
+            check_past(&walked, (&base, &end), end.sequence, here.chain)?;
+        }
         return Ok(walked.info());
     }
     let too_old = there.epochs.first().is_some_and(|first| here.cursor.epoch.number < first.epoch.number);
@@ -107,13 +113,25 @@ fn delta(engine: &dyn Engine, source: &(impl Source + ?Sized)) -> Result<Snapsho
     if !there.came_through(&here.cursor) {
         return diverged("a delta of another branch of this state's history");
     }
-    if let Some(begun) = begun(engine)?.filter(|begun| !there.came_through(begun)) {
-        return Err(Error::conflict(format!(
-            "snapshot: a delta that leads to commit {} was imported in part; import that one again, or a later one",
-            begun.sequence
-        )));
+    check_past(&walked, (&base, &end), here.cursor.sequence, here.chain)?;
+    if let Some(begun) = &begun {
+        let other = || {
+            Error::conflict(format!(
+                "snapshot: a delta that leads to commit {} was imported in part; import that one again, or a later one",
+                begun.end.sequence
+            ))
+        };
+        if !there.came_through(&begun.end) {
+            return Err(other());
+        }
+        // Some of its writes are in: only the same history may go over them.
+        check_past(&walked, (&base, &end), begun.end.sequence, begun.chain).map_err(|error| match error.kind() {
+            ErrorKind::NeedsFull => other(),
+            _ => error,
+        })?;
     }
-    let mut step = Step { engine, here, end: end.to_bytes(), writes: Vec::new(), bytes: 0, begun: false };
+    let mut step =
+        Step { engine, here, end: Begun { end, chain: there.chain }, writes: Vec::new(), bytes: 0, begun: false };
     let again = read::walk(source, false, |_, record| step.write(record.tree, record.key, record.value))?;
     if again != walked {
         return Err(Error::corrupt("snapshot: the file changed while it was read"));
@@ -122,24 +140,60 @@ fn delta(engine: &dyn Engine, source: &(impl Source + ?Sized)) -> Result<Snapsho
     Ok(walked.info())
 }
 
-/// Where a delta leads that was imported in part.
+/// Refuses a delta of another past than that of a state at `sequence`, whose history comes to `hash`.
+fn check_past(walked: &Walked, (base, end): (&Cursor, &Cursor), sequence: u64, hash: Option<ChainHash>) -> Result<()> {
+    match walked.manifest.trail.compare((base, end), sequence, hash) {
+        Compared::Same | Compared::Untold => Ok(()),
+        Compared::Other => Err(Error::new(
+            ErrorKind::Diverged,
+            format!("snapshot: a delta of another branch: what was committed up to {sequence} is not the same there"),
+        )),
+        Compared::Unmarked => Err(Error::new(
+            ErrorKind::NeedsFull,
+            format!(
+                "snapshot: a delta from commit {} that is too long to tell its history at {sequence}, where this state \
+                 stands; import one that begins there, or a full one",
+                base.sequence
+            ),
+        )),
+    }
+}
+
+/// A delta that was imported in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// Where it leads.
+    pub(super) end: Cursor,
+    /// What its history comes to there, if it told.
+    pub(super) chain: Option<ChainHash>,
+}
+
+impl Begun {
+    fn encode(&self) -> Value {
+        [self.end.to_bytes().as_slice(), &ChainHash::option_to_bytes(self.chain)].concat().into()
+    }
+
+    fn decode(note: &[u8]) -> Option<Self> {
+        let (end, chain) = note.split_first_chunk::<40>()?;
+        Some(Begun { end: Cursor::from_bytes(end), chain: ChainHash::from_bytes(chain.try_into().ok()?) })
+    }
+}
+
+/// The delta that was imported in part, if one was.
 ///
 /// # Errors
 /// `Corrupt`; those of the engine.
-pub(super) fn begun(engine: &dyn Engine) -> Result<Option<Cursor>> {
+pub(super) fn begun(engine: &dyn Engine) -> Result<Option<Begun>> {
     let note = engine.get(Tree::Meta, APPLYING_KEY)?;
-    let cursor = |note: Value| {
-        let bytes = note.first_chunk::<40>().filter(|_| note.len() == 40);
-        bytes.map(Cursor::from_bytes).ok_or_else(|| Error::corrupt("meta: the note of a delta in part is damaged"))
-    };
-    note.map(cursor).transpose()
+    let damaged = || Error::corrupt("meta: the note of a delta in part is damaged");
+    note.map(|note| Begun::decode(&note).ok_or_else(damaged)).transpose()
 }
 
 /// A delta on its way into the store.
 struct Step<'e> {
     engine: &'e dyn Engine,
     here: Position,
-    end: [u8; 40],
+    end: Begun,
     writes: Vec<(Tree, Vec<u8>, Option<Value>)>,
     bytes: usize,
     begun: bool,
@@ -150,7 +204,7 @@ impl Step<'_> {
         if self.writes.len() >= STEP_WRITES || self.bytes >= STEP_BYTES {
             self.begun = true;
             let here = self.here.clone();
-            self.commit(here, Some(Value::from(self.end.as_slice())))?;
+            self.commit(here, Some(self.end.encode()))?;
         }
         self.bytes += key.len() + value.map_or(0, <[u8]>::len);
         self.writes.push((tree, key.to_vec(), value.map(Value::from)));
@@ -185,7 +239,8 @@ impl Step<'_> {
 
 impl Walked {
     pub(super) fn position(&self) -> Position {
-        Position { cursor: self.manifest.end, epochs: self.manifest.epochs.clone() }
+        let Manifest { end, epochs, trail, .. } = &self.manifest;
+        Position { cursor: *end, chain: trail.after, epochs: epochs.clone() }
     }
 
     pub(super) fn info(&self) -> SnapshotInfo {

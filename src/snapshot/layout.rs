@@ -4,6 +4,7 @@
 //! Decoding believes nothing: lengths are compared with limits before anything is allocated, and whatever is wrong is
 //! `Corrupt` (or `Unsupported`, for a newer version or a flag that this build does not know).
 
+use super::trail::{TRAIL_BYTES_MAX, Trail};
 use crate::engine::{Cursor, Epoch, EpochStart, KEY_BYTES_MAX, POSITION_EPOCHS_MAX, Tree, VALUE_BYTES_MAX};
 use crate::error::{Error, Result};
 
@@ -134,6 +135,8 @@ pub(super) struct Manifest {
     pub(super) totals: TotalsTable,
     /// Openings of the lineage up to the end cursor, oldest first.
     pub(super) epochs: Vec<EpochStart>,
+    /// What the history comes to, here and on the way.
+    pub(super) trail: Trail,
     pub(super) chunks: u64,
     /// BLAKE3 over the chunk list.
     pub(super) list_hash: [u8; 32],
@@ -380,9 +383,10 @@ pub(super) fn list_entry(at: u64, header: &ChunkHeader, first: (Tree, &[u8]), la
 impl Manifest {
     /// Everything but the chunk list, which follows.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MANIFEST_HEAD_BYTES + self.epochs.len() * EPOCH_BYTES);
+        let trail = self.trail.encode();
+        let mut bytes = Vec::with_capacity(MANIFEST_HEAD_BYTES + self.epochs.len() * EPOCH_BYTES + trail.len());
         bytes.extend_from_slice(&MANIFEST_MAGIC);
-        bytes.extend_from_slice(&0u32.to_le_bytes());
+        bytes.extend_from_slice(&(trail.len() as u32).to_le_bytes());
         put_cursor(&mut bytes, &self.end);
         bytes.extend_from_slice(&self.digest);
         bytes.extend_from_slice(&self.list_hash);
@@ -398,15 +402,17 @@ impl Manifest {
                 bytes.extend_from_slice(&field.to_le_bytes());
             }
         }
+        bytes.extend_from_slice(&trail);
         bytes
     }
 
-    /// The fields before the epochs, and how many epochs there are.
-    pub(super) fn decode_head(bytes: &[u8; MANIFEST_HEAD_BYTES]) -> Option<(Self, usize)> {
+    /// The fields before the epochs, how many epochs there are, and how many bytes of trail behind them.
+    pub(super) fn decode_head(bytes: &[u8; MANIFEST_HEAD_BYTES]) -> Option<(Self, usize, usize)> {
         let mut fields = Fields(bytes);
-        if fields.take()? != MANIFEST_MAGIC || fields.u32()? != 0 {
+        if fields.take()? != MANIFEST_MAGIC {
             return None;
         }
+        let trail_bytes = fields.u32()? as usize;
         let end = fields.cursor()?;
         let (digest, list_hash, chunks) = (fields.take()?, fields.take()?, fields.u64()?);
         let mut totals = TotalsTable::default();
@@ -414,9 +420,10 @@ impl Manifest {
             *totals = Totals { records: fields.u64()?, tombstones: fields.u64()?, bytes: fields.u64()? };
         }
         let epochs = usize::from(fields.u16()?);
-        (1..=EPOCHS_MAX)
-            .contains(&epochs)
-            .then_some((Manifest { end, digest, totals, epochs: Vec::new(), chunks, list_hash }, epochs))
+        let trail = Trail::default();
+        let manifest = Manifest { end, digest, totals, epochs: Vec::new(), trail, chunks, list_hash };
+        let fits = (1..=EPOCHS_MAX).contains(&epochs) && trail_bytes <= TRAIL_BYTES_MAX;
+        fits.then_some((manifest, epochs, trail_bytes))
     }
 }
 

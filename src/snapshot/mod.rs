@@ -4,7 +4,7 @@
 //!   layout    the bytes            write     records in, a file out       export   a scan, then what was written meanwhile
 //!   read      a file, believing    view      a file as a point in time    import   a new state, or a state further on
 //!             nothing of it        overlay   the last word on every key   follow   a replica; info: plain numbers; file: names
-//!   shelf     the snapshots that a store keeps of itself
+//!   trail     hashes of the history                                     shelf    the snapshots that a store keeps of itself
 //! ```
 //!
 //! It promises that an export holds the state at one point, with everything acknowledged before it began, while no commit
@@ -43,7 +43,7 @@
 //!
 //! manifest
 //! 0    4  magic "MLMF"
-//! 4    4  zero
+//! 4    4  bytes of the trail, 0 in a file without one
 //! 8   40  the cursor that the file leads to
 //! 48  32  full: the digest of the state (`record::digest`); delta: zero
 //! 80  32  BLAKE3 of the chunk list
@@ -51,6 +51,9 @@
 //! 120     for base and overlay, for each tree by number: records u64, removals u64, bytes of keys and values u64
 //!      2  number of openings, 1..=128: the newest up to the cursor's own, oldest first
 //!     24  for each: epoch number u64, epoch id u64, last sequence before it u64
+//!         the trail: 32 chain hash at the base (full: zero) · 32 chain hash at the cursor that the file leads to · stride
+//!         u32 · number of marks u32 · for each of the sequences between base and end, both excluded, that are multiples
+//!         of the stride (a power of two; without marks 0): the first 8 bytes of the chain hash there
 //!         the chunk list; for each chunk: where it begins u64, its header, and the first and the last key, each as
 //!         tree number u8, length u16, key
 //! ```
@@ -66,10 +69,15 @@
 //! keeps may be the last trace of somebody's data, and a store that was restored must not have less of that than the one it
 //! stands for. It is no part of the digest all the same. One chunk is closed at 128 KiB.
 //!
-//! Whether a delta continues a history is told by its openings: each has a random id and a first sequence, so two branches
-//! can't share one, be it a copy of a folder, a restored one, or a promoted replica. That takes the place of a running hash
-//! over the journal, at no cost to commits; 128 zero bytes of the header are left for one.
+//! Whether a delta continues a history is told twice. Each of its openings has a random id and a first sequence, so a
+//! copied folder, a restored one and a promoted replica are known by another opening. And the journal is chained by a hash
+//! of what was committed ([`ChainHash`](crate::engine::ChainHash)): a state keeps the one that it stands at beside its
+//! cursor, and a delta tells those of its base, of its end, and marks on the way. So a past that differs within one and
+//! the same opening is found out, too, by comparing a few bytes of the delta and none of the store. In a file without a
+//! trail (the first ones had none) the openings decide alone.
 
+#[cfg(test)]
+mod branch_tests;
 #[cfg(test)]
 mod engine_tests;
 mod export;
@@ -84,6 +92,7 @@ mod read;
 pub mod shelf;
 #[cfg(test)]
 mod tests;
+mod trail;
 mod view;
 mod write;
 
@@ -94,6 +103,7 @@ pub use info::{SnapshotInfo, inspect, inspect_bytes};
 pub use layout::SnapshotKind;
 pub use progress::{Progress, Watch};
 
-/// The key in `meta` that says that a delta was applied in part, with the cursor that it leads to. Like all keys that begin
+/// The key in `meta` that says that a delta was applied in part: the cursor that it leads to, 40 bytes, and the chain hash
+/// there, 32, zeros where it told none. Like all keys that begin
 /// with a zero byte it is no part of the state.
 const APPLYING_KEY: &[u8] = b"\0applying";

@@ -12,6 +12,7 @@ use super::layout::{
     MANIFEST_HEAD_BYTES, MANIFEST_MAGIC, Manifest, Record, Section, SnapshotKind, TRAILER_BYTES, TotalsTable, Trailer,
     is_same, list_entry,
 };
+use super::trail::Trail;
 use super::write::ChunkAt;
 use crate::engine::{Cursor, Tree};
 use crate::error::{Error, Result};
@@ -97,7 +98,7 @@ pub(super) fn outline(source: &(impl Source + ?Sized)) -> Result<(Header, Cursor
     let trailer = trailer.ok_or_else(|| Error::corrupt("snapshot: the trailer is damaged or not written yet"))?;
     let mut head = [0; MANIFEST_HEAD_BYTES];
     source.read_exact_at(trailer.manifest_at, &mut head)?;
-    let (manifest, _) =
+    let (manifest, ..) =
         Manifest::decode_head(&head).ok_or_else(|| Error::corrupt("snapshot: the manifest is damaged"))?;
     Ok((header, manifest.end))
 }
@@ -205,6 +206,9 @@ pub(super) fn walk(
     {
         return Err(Error::corrupt("snapshot: header and manifest of the delta do not fit together"));
     }
+    if !manifest.trail.fits(header.between.as_ref()) {
+        return Err(Error::corrupt("snapshot: the history that it tells does not lead from its base to its end"));
+    }
     let ends_there = manifest
         .epochs
         .last()
@@ -288,7 +292,7 @@ fn read_manifest(
     let mut head = [0; MANIFEST_HEAD_BYTES];
     source.read_exact_at(manifest_at, &mut head)?;
     hash.update(&head);
-    let (mut manifest, epochs) = Manifest::decode_head(&head).ok_or_else(|| wrong("is damaged"))?;
+    let (mut manifest, epochs, trail_bytes) = Manifest::decode_head(&head).ok_or_else(|| wrong("is damaged"))?;
     let mut at = manifest_at + MANIFEST_HEAD_BYTES as u64;
     for _ in 0..epochs {
         let mut epoch = [0; EPOCH_BYTES];
@@ -305,6 +309,11 @@ fn read_manifest(
         }
         manifest.epochs.push(epoch);
     }
+    let mut trail = vec![0; trail_bytes];
+    source.read_exact_at(at, &mut trail)?;
+    hash.update(&trail);
+    at += trail_bytes as u64;
+    manifest.trail = Trail::decode(&trail).ok_or_else(|| wrong("tells a history that makes no sense"))?;
     // The chunk list: as long as the rest of the file, and what the walk has seen.
     let trailer_at = bytes.checked_sub(TRAILER_BYTES as u64).filter(|end| *end >= at).ok_or_else(|| cut_short(at))?;
     let mut list_hash = blake3::Hasher::new();

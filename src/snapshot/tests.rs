@@ -10,9 +10,12 @@ use proptest::prelude::*;
 
 use super::layout::*;
 use super::read::{self, Source, Walked};
+use super::trail::{Compared, Steps, Trail};
 use super::view::FileView;
 use super::write::Writer;
-use crate::engine::{Cursor, Direction, Epoch, EpochStart, KeyRange, Position, Reader, SCAN_LIMIT_MAX, Tree};
+use crate::engine::{
+    ChainHash, Cursor, Direction, Epoch, EpochStart, KeyRange, Position, Reader, SCAN_LIMIT_MAX, Tree,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 type Entries = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
@@ -22,6 +25,7 @@ fn position(sequence: u64) -> Position {
     let first = EpochStart { epoch: Epoch { number: 1, id: 77 }, after_sequence: 0 };
     Position {
         cursor: Cursor { lineage: 0xabcd << 64 | 5, epoch, sequence },
+        chain: Some(ChainHash::START.after(sequence, b"")),
         epochs: vec![first, EpochStart { epoch, after_sequence: 4 }],
     }
 }
@@ -35,7 +39,16 @@ fn write(between: Option<(Cursor, Cursor)>, base: &Entries, overlay: &Entries) -
         }
     }
     let digest = if between.is_some() { [0; 32] } else { [9; 32] };
-    writer.finish(digest, &position).unwrap().0
+    let trail = match between {
+        None => Trail::full(position.chain),
+        Some((base, end)) => {
+            let hash = |sequence| ChainHash::START.after(sequence, b"");
+            let mut steps = Steps::new();
+            (base.sequence + 1..=end.sequence).for_each(|sequence| steps.see(sequence, &hash(sequence)));
+            steps.trail(Some(hash(base.sequence)), (position.chain, &end), 0)
+        }
+    };
+    writer.finish(digest, &position, trail).unwrap().0
 }
 
 fn walk(bytes: &[u8]) -> Result<(Walked, [Entries; 2])> {
@@ -98,9 +111,25 @@ fn the_bytes_of_version_1_stay_what_they_are() {
     let (walked, seen) = walk(fixture).unwrap();
     let (base, overlay) = small();
     assert_eq!(seen, [base, overlay]);
-    assert_eq!(walked.position(), position(42));
+    // The first build had no trail.
+    assert_eq!(walked.position(), Position { chain: None, ..position(42) });
     // How a chunk is packed is the compressor's business; all else is fixed.
     assert_eq!(walked.header.encode(), fixture[..HEADER_BYTES]);
+}
+
+#[test]
+fn the_trail_of_a_delta_stays_where_it_is_in_the_file() {
+    let fixture = include_bytes!("../../tests/fixtures/v1-delta.mlsnap");
+    let (walked, seen) = walk(fixture).unwrap();
+    assert_eq!(seen, [small().0, Entries::new()]);
+    assert_eq!((walked.header.between, walked.position()), (delta_between(), position(42)));
+    let (base, end) = delta_between().unwrap();
+    for sequence in base.sequence..=end.sequence {
+        let hash = |sequence| Some(ChainHash::START.after(sequence, b""));
+        let compare = |hash| walked.manifest.trail.compare((&base, &end), sequence, hash);
+        assert_eq!(compare(hash(sequence)), Compared::Same, "{sequence}");
+        assert_eq!(compare(hash(0)), Compared::Other, "{sequence}");
+    }
 }
 
 #[test]
@@ -190,6 +219,7 @@ fn forged(chunks: &[(ChunkHeader, Vec<u8>)], forge: impl FnOnce(&mut Manifest)) 
         digest: [9; 32],
         totals,
         epochs: position.epochs,
+        trail: Trail::default(),
         chunks: chunks.len() as u64,
         list_hash: *blake3::hash(&list).as_bytes(),
     };
@@ -308,7 +338,8 @@ fn a_chunk_that_unpacks_to_more_than_a_chunk_is_corrupt_and_takes_no_memory() {
 #[test]
 fn a_manifest_that_does_not_fit_the_chunks_is_corrupt() {
     type Forge = fn(&mut Manifest);
-    let forges: [Forge; 9] = [
+    let forges: [Forge; 10] = [
+        |manifest| manifest.trail.before = Some(ChainHash::START),
         |manifest| manifest.chunks = 0,
         |manifest| manifest.chunks = u64::MAX,
         |manifest| manifest.list_hash = [0; 32],
@@ -422,7 +453,9 @@ proptest! {
 #[test]
 #[ignore = "writes tests/fixtures; run by hand for a new version of the format"]
 fn write_the_fixture() {
-    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1.mlsnap"), small_file()).unwrap();
+    // `v1.mlsnap` was written before files had a trail, and stays as it is.
+    let delta = write(delta_between(), &small().0, &Entries::new());
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1-delta.mlsnap"), delta).unwrap();
 }
 
 #[test]

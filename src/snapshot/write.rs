@@ -9,6 +9,7 @@ use super::layout::{
     CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, Header, Manifest, Record, Section, TRAILER_BYTES, TotalsTable,
     Trailer, list_entry,
 };
+use super::trail::Trail;
 use crate::engine::{Position, Tree};
 use crate::error::{Error, Result};
 
@@ -129,7 +130,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// `Full`, `Unavailable`.
-    pub(super) fn finish(mut self, digest: [u8; 32], position: &Position) -> Result<(W, Written)> {
+    pub(super) fn finish(mut self, digest: [u8; 32], position: &Position, trail: Trail) -> Result<(W, Written)> {
         self.end_records()?;
         let manifest_at = self.at;
         let manifest = Manifest {
@@ -137,6 +138,7 @@ impl<W: Write> Writer<W> {
             digest,
             totals: self.totals,
             epochs: position.epochs.clone(),
+            trail,
             chunks: self.chunks.len() as u64,
             list_hash: *self.list_hash.finalize().as_bytes(),
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::core::{Core, Sabotage, panic_text};
 use super::mark::Mark;
 use super::memtable::Frozen;
+use super::reserve::store_needs;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, Ordering};
 use crate::clock::Stopwatch;
@@ -22,10 +23,6 @@ pub(super) const CHUNK_WRITES: usize = 512;
 /// About the most bytes in one store batch: a single larger write still goes alone.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
-/// What a store may write for each byte that it is given before it gives space back; seen with sled: about three.
-const STORE_AMPLIFICATION: u64 = 4;
-/// Free space that a store needs beyond that: two of sled's segments.
-const STORE_SLACK_BYTES: u64 = 1 << 20;
 /// How often an applier that waits for room on the disk looks for it.
 const HOLD_LOOK: Duration = Duration::from_millis(50);
 /// How often a closing engine looks whether the applier has ended.
@@ -47,7 +44,9 @@ struct State {
     steps: u64,
     /// A table is being moved.
     busy: bool,
-    /// A table waits for room on the disk.
+    /// The keeper was asked to give back what the journal can do without, and has not answered.
+    asked_back: bool,
+    /// A table waits for room on the disk, and nothing that the engine could give up would make it.
     held: bool,
     /// When the store call in hand began.
     inside: Option<Stopwatch>,
@@ -102,6 +101,23 @@ impl ApplierSignal {
         self.state.lock().inside.map(|since| since.elapsed())
     }
 
+    /// Waits until the keeper has given back what it could; `false` when it is time to end.
+    fn wait_for_giving_back(&self, ask: impl FnOnce(), ended: impl Fn() -> bool) -> bool {
+        self.state.lock().asked_back = true;
+        ask();
+        let mut state = self.state.lock();
+        while state.asked_back && !state.stop && !ended() {
+            self.wake.wait_for(&mut state, HOLD_LOOK);
+        }
+        !state.stop && !ended()
+    }
+
+    /// The keeper has given back what it could.
+    pub(super) fn gave_back(&self) {
+        self.state.lock().asked_back = false;
+        self.wake.notify_one();
+    }
+
     /// Says that a table waits for room on the disk, and waits a while; `false` when it is time to end.
     fn hold(&self, a_while: Duration) -> bool {
         let mut state = self.state.lock();
@@ -126,12 +142,11 @@ impl ApplierSignal {
 }
 
 impl Core {
-    /// Whether the disk has room for the store to take `bytes` of a memtable. A store that meets a full disk can't go
-    /// on, while a memtable can wait; sled writes a multiple of what it is given before it gives space back.
+    /// Whether the disk has room for the store to take `bytes` of a memtable.
     pub(super) fn store_has_room(&self, bytes: usize) -> bool {
         let Ok((disk, folder)) = self.journal(|journal| journal.disk()) else { return true };
         match disk.free_bytes(&folder) {
-            Ok(Some(free)) => free >= STORE_AMPLIFICATION * bytes as u64 + STORE_SLACK_BYTES,
+            Ok(Some(free)) => free >= store_needs(bytes as u64),
             // Nobody knows: the store will tell.
             Ok(None) | Err(_) => true,
         }
@@ -142,8 +157,7 @@ impl Core {
         if !self.applier.state.lock().held {
             return Ok(());
         }
-        let waiting = self.memtables.frozen().map_or(0, |frozen| frozen.table.bytes());
-        if self.store_has_room(waiting) {
+        if self.store_has_room(self.memtables.next_bytes()) {
             self.applier.wake();
             return Ok(());
         }
@@ -153,10 +167,15 @@ impl Core {
         ))
     }
 
-    /// Waits until the store has room for a table; `false` when it is time to end.
+    /// Waits until the store has room for a table; `false` when it is time to end. The journal gives back what it can
+    /// do without first: the disk is full only when that does not help.
     fn wait_for_store_room(&self, bytes: usize) -> bool {
+        let ended = || self.check_open().is_err();
         while !self.store_has_room(bytes) {
-            if !self.applier.hold(HOLD_LOOK) || self.check_open().is_err() {
+            if !self.applier.wait_for_giving_back(|| self.keeper.ask_back(bytes), ended) {
+                return false;
+            }
+            if !self.store_has_room(bytes) && (!self.applier.hold(HOLD_LOOK) || ended()) {
                 return false;
             }
         }

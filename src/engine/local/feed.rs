@@ -9,25 +9,28 @@ use std::sync::Arc;
 
 use super::batch;
 use super::core::Core;
-use super::disk::Disk;
+use super::disk::DiskFile;
 use super::epoch::EpochEntry;
-use super::segment::{Frames, HeaderState, SEGMENT_HEADER, SegmentHeader};
+use super::journal::ClosedSegment;
+use super::segment::{Frame, FrameHeader, Frames, HeaderState, Link, SEGMENT_HEADER, SegmentHeader};
 use super::sync::{Mutex, Ordering};
 use super::txn::check_outside_body;
-use crate::engine::{Change, Changes, Cursor, EpochStart, FeedHold, POSITION_EPOCHS_MAX, Position, Value, check_limit};
+use crate::engine::{
+    ChainHash, Change, Changes, Cursor, EpochStart, FeedHold, POSITION_EPOCHS_MAX, Position, Value, check_limit,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes read at once, unless a frame is longer.
 const READ_BYTES: u64 = 1 << 20;
 
-/// Where a reader stopped, so that the next page need not walk the segment from its start.
+/// Between two frames, so that the next reader need not walk the segment from its start.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     segment: SegmentHeader,
-    /// Sequence of the frame that starts at `offset`, and header CRC of the one before.
+    /// Sequence of the frame that starts at `offset`, and what it is chained to.
     sequence: u64,
     offset: u64,
-    crc: u32,
+    chain: Link,
 }
 
 /// What the feed keeps between two calls.
@@ -37,16 +40,23 @@ pub(super) struct Feed {
     epochs: Mutex<Option<Arc<[EpochEntry]>>>,
 }
 
-/// A segment that stays in place while this lives.
-struct Pinned<'c> {
+/// Keeps a segment in place while this lives.
+struct Pin<'c> {
     core: &'c Core,
     id: u64,
+}
+
+/// A segment that stays in place while this lives, open.
+struct Pinned<'c> {
+    _pin: Pin<'c>,
+    id: u64,
     first_sequence: u64,
-    disk: Arc<dyn Disk>,
+    last_sequence: u64,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
 }
 
-impl Drop for Pinned<'_> {
+impl Drop for Pin<'_> {
     fn drop(&mut self) {
         // Only a journal that could be pinned has anything to let go.
         self.core.journal(|journal| journal.unpin(self.id)).unwrap_or_default();
@@ -63,7 +73,7 @@ impl Core {
         if let Some(position) = self.origin.position().filter(|position| position.cursor.lineage == after.lineage) {
             // A state that was taken over has no feed of its own below the point where it stands.
             return match position.cursor == *after {
-                true => Ok(Changes { changes: Vec::new(), cursor: *after }),
+                true => Ok(Changes { changes: Vec::new(), cursor: *after, chain: Vec::new() }),
                 false if position.came_through(after) => Err(needs_full(after.sequence + 1)),
                 false => Err(Error::invalid("cursor: it belongs to commits that this history does not have")),
             };
@@ -71,12 +81,13 @@ impl Core {
         let durable = self.durable.load(Ordering::Acquire);
         let epochs = self.epochs()?;
         check_cursor(after, self.lineage, durable, &epochs)?;
-        let mut served = Vec::new();
+        let mut page = Changes { changes: Vec::new(), cursor: *after, chain: Vec::new() };
         let mut sequence = after.sequence;
-        while served.len() < limit && sequence < durable {
-            sequence = self.read_segment(sequence, durable, limit, &epochs, &mut served)?;
+        while page.changes.len() < limit && sequence < durable {
+            sequence = self.read_segment(sequence, durable, limit, &epochs, &mut page)?;
         }
-        Ok(Changes { changes: served, cursor: self.cursor_in(sequence, &epochs) })
+        page.cursor = self.cursor_in(sequence, &epochs);
+        Ok(page)
     }
 
     fn cursor_in(&self, sequence: u64, epochs: &[EpochEntry]) -> Cursor {
@@ -101,71 +112,102 @@ impl Core {
         durable: u64,
         limit: usize,
         epochs: &[EpochEntry],
-        served: &mut Vec<Change>,
+        page: &mut Changes,
     ) -> Result<u64> {
         let pinned = self.pin(after + 1)?;
-        let file = pinned.disk.open(&pinned.path, false)?;
+        let place = self.stand_before(&pinned, after + 1)?;
+        let last = pinned.last_sequence.min(durable);
+        let place = self.walk(&pinned, place, last, |frame| {
+            let FrameHeader { sequence, committed_ms, hash, .. } = frame.header;
+            let cursor = self.cursor_in(sequence, epochs);
+            page.chain.push((sequence, hash));
+            batch::decode(frame.payload, |tree, key, value| {
+                let (key, value) = (key.to_vec(), value.map(Value::from));
+                page.changes.push(Change { cursor, committed_ms, tree, key, value });
+            })?;
+            Ok(page.changes.len() < limit)
+        })?;
+        Ok(place.sequence - 1)
+    }
+
+    /// The place before frame `sequence` of a segment that holds it.
+    fn stand_before(&self, pinned: &Pinned<'_>, sequence: u64) -> Result<Place> {
         let known = *self.feed.place.lock();
         let place = match known {
-            Some(place) if place.segment.id == pinned.id && place.sequence == after + 1 => place,
+            Some(place) if place.segment.id == pinned.id && place.sequence <= sequence => place,
             _ => {
                 let mut sector = [0; SEGMENT_HEADER];
-                file.read_at(0, &mut sector)?;
+                pinned.file.read_at(0, &mut sector)?;
                 let HeaderState::Valid(segment) = SegmentHeader::decode(&sector)? else {
-                    return Err(damaged(&pinned, after + 1));
+                    return Err(damaged(pinned, sequence));
                 };
-                Place { segment, sequence: segment.first_sequence, offset: SEGMENT_HEADER as u64, crc: segment.chain }
+                let (offset, chain) = (SEGMENT_HEADER as u64, segment.chain);
+                Place { segment, sequence: segment.first_sequence, offset, chain }
             }
         };
-        let rest = file.len()?.saturating_sub(place.offset);
-        let mut window = READ_BYTES.min(rest);
-        loop {
-            let mut bytes = vec![0; window as usize];
-            let read = file.read_at(place.offset, &mut bytes)?;
+        self.walk(pinned, place, sequence - 1, |_| Ok(true))
+    }
+
+    /// Calls `each` with the frames from `place` up to `last`, all of which the segment holds, while it wants more.
+    /// Answers the place behind the last one that it saw, which is kept for the next reader.
+    fn walk(
+        &self,
+        pinned: &Pinned<'_>,
+        mut place: Place,
+        last: u64,
+        mut each: impl FnMut(Frame<'_>) -> Result<bool>,
+    ) -> Result<Place> {
+        let (mut window, mut goes_on) = (READ_BYTES, true);
+        while goes_on && place.sequence <= last {
+            let rest = pinned.file.len()?.saturating_sub(place.offset);
+            let mut bytes = vec![0; window.min(rest) as usize];
+            let read = pinned.file.read_at(place.offset, &mut bytes)?;
             bytes.truncate(read);
-            let mut frames = Frames::resume(place.segment, &bytes, place.sequence, place.crc);
-            let mut last = after;
+            let mut frames = Frames::resume(place.segment, &bytes, place.sequence, place.chain);
             // A frame that is being appended right now may be whole already, but is not durable yet.
-            while served.len() < limit && frames.next_sequence() <= durable {
+            while goes_on && frames.next_sequence() <= last {
                 let Some(frame) = frames.next() else { break };
-                if frame.header.sequence <= after {
-                    continue;
-                }
-                last = frame.header.sequence;
-                let cursor = self.cursor_in(last, epochs);
-                let committed_ms = frame.header.committed_ms;
-                batch::decode(frame.payload, |tree, key, value| {
-                    served.push(Change {
-                        cursor,
-                        committed_ms,
-                        tree,
-                        key: key.to_vec(),
-                        value: value.map(Value::from),
-                    });
-                })?;
+                goes_on = each(frame)?;
             }
-            if last > after {
-                *self.feed.place.lock() = Some(Place {
-                    segment: place.segment,
-                    sequence: frames.next_sequence(),
-                    offset: place.offset + frames.offset() as u64,
-                    crc: frames.last_crc(),
-                });
-                return Ok(last);
+            if frames.offset() > 0 {
+                let offset = place.offset + frames.offset() as u64;
+                place = Place { sequence: frames.next_sequence(), offset, chain: frames.link(), ..place };
+                window = READ_BYTES;
+            } else if window < rest {
+                // The frame is longer than the window.
+                window *= 4;
+            } else {
+                return Err(damaged(pinned, place.sequence));
             }
-            if window == rest {
-                return Err(damaged(&pinned, after + 1));
-            }
-            // The frame is longer than the window, or lies behind it.
-            window = (window * 4).min(rest);
+        }
+        *self.feed.place.lock() = Some(place);
+        Ok(place)
+    }
+
+    /// The chain hash with batch `sequence`, as long as the journal tells it.
+    fn chain_at(&self, sequence: u64) -> Result<Option<ChainHash>> {
+        if self.check_writable().is_err() {
+            return Ok(None);
+        }
+        let (end, hash) = self.journal(|journal| journal.end())?;
+        if sequence == end {
+            return Ok(Some(hash));
+        }
+        match self.pin(sequence + 1) {
+            Ok(pinned) => Ok(Some(self.stand_before(&pinned, sequence + 1)?.chain.hash)),
+            Err(error) if error.kind() == ErrorKind::NeedsFull => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Pins the segment that holds `sequence`.
     fn pin(&self, sequence: u64) -> Result<Pinned<'_>> {
         let found = self.journal(|journal| journal.pin(sequence).map(|segment| (segment, journal.disk())))?;
-        let ((id, first_sequence, path), (disk, _)) = found.ok_or_else(|| needs_full(sequence))?;
-        Ok(Pinned { core: self, id, first_sequence, disk, path })
+        let ((segment, path), (disk, _)) = found.ok_or_else(|| needs_full(sequence))?;
+        let ClosedSegment { id, first_sequence, last_sequence, .. } = segment;
+        let pin = Pin { core: self, id };
+        let file = disk.open(&path, false)?;
+        Ok(Pinned { id, first_sequence, last_sequence, file, path, _pin: pin })
     }
 }
 
@@ -183,7 +225,8 @@ impl Core {
         let starts = led_here.map(|entry| EpochStart { epoch: entry.epoch, after_sequence: entry.after_sequence });
         let starts: Vec<EpochStart> = starts.collect();
         let newest = starts.len().saturating_sub(POSITION_EPOCHS_MAX);
-        Ok(Position { cursor: *at, epochs: starts.into_iter().skip(newest).collect() })
+        let epochs = starts.into_iter().skip(newest).collect();
+        Ok(Position { cursor: *at, chain: self.chain_at(at.sequence)?, epochs })
     }
 }
 

@@ -19,10 +19,10 @@ use super::filling::Filling;
 use super::journal::{Journal, Start};
 use super::mark::Mark;
 use super::opener::StoreOpener;
-use super::segment::Identity;
+use super::segment::{Identity, Link};
 use crate::clock::Ids;
 use crate::config::Config;
-use crate::engine::{Epoch, Fresh, ORIGIN_KEY, Position, Reader, Tree};
+use crate::engine::{ChainHash, Epoch, Fresh, ORIGIN_KEY, Position, Reader, Tree};
 use crate::error::{Error, Result};
 
 /// A generation that is being filled.
@@ -67,7 +67,7 @@ impl NextGeneration {
         let start = Start {
             identity: self.current.identity,
             id: 1,
-            base: (applied, 0),
+            base: (applied, Link::first(position.chain.unwrap_or(ChainHash::START))),
             frames: &[],
             closed: Vec::new(),
             checkpoint: applied,

@@ -19,9 +19,12 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
-use super::segment::{FRAME_HEADER, FrameHeader, Identity, SEGMENT_HEADER, SegmentHeader};
+use super::replay::KeptFrame;
+use super::reserve::DiskRoom;
+use super::segment::{FRAME_HEADER, FrameHeader, Identity, Link, SEGMENT_HEADER, SegmentHeader};
 use super::sync::Mutex;
 use crate::clock::Ids;
+use crate::engine::ChainHash;
 use crate::error::{Error, ErrorKind, Result};
 
 // Small in a model, so that a few commits fill one.
@@ -77,11 +80,10 @@ struct SpareState {
 impl Spares {
     /// Adds a segment, in place of the last one when `replace` says that that is too small.
     pub(super) fn add(&self, prepared: Prepared, replace: bool) {
-        let mut state = self.0.lock();
-        if replace && let Some(small) = state.ready.pop_back() {
-            state.unused.push(ClosedSegment { id: small.id, first_sequence: 1, last_sequence: 0, bytes: small.bytes });
+        if replace {
+            self.give_up_last();
         }
-        state.ready.push_back(prepared);
+        self.0.lock().ready.push_back(prepared);
     }
 
     fn take(&self) -> Option<Prepared> {
@@ -94,6 +96,19 @@ impl Spares {
 
     fn capacity(&self) -> Option<u64> {
         self.0.lock().ready.back().map(Prepared::capacity)
+    }
+
+    /// Bytes of the last one's file.
+    pub(super) fn last_bytes(&self) -> u64 {
+        self.0.lock().ready.back().map_or(0, |last| last.bytes)
+    }
+
+    /// Gives the last one up. The caller knows, from under the body mutex, that nothing has claimed it.
+    pub(super) fn give_up_last(&self) {
+        let mut state = self.0.lock();
+        if let Some(last) = state.ready.pop_back() {
+            state.unused.push(ClosedSegment { id: last.id, first_sequence: 1, last_sequence: 0, bytes: last.bytes });
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -157,8 +172,8 @@ pub(super) struct Plan {
 pub(super) struct Limits {
     pub(super) cap: u64,
     pub(super) retention: u64,
-    /// What the disk can still take beyond what the store will need for the memtable; `None` where nobody knows.
-    pub(super) disk: Option<u64>,
+    /// `None` where nobody knows the room on the disk.
+    pub(super) disk: Option<DiskRoom>,
 }
 
 /// What a new segment may cost.
@@ -190,7 +205,7 @@ pub(super) struct Journal {
     kept: Option<u64>,
     next_id: u64,
     next_sequence: u64,
-    chain: u32,
+    chain: Link,
     scratch: Vec<u8>,
     appended_bytes: u64,
 }
@@ -199,10 +214,10 @@ pub(super) struct Journal {
 pub(super) struct Start<'a> {
     pub(super) identity: Identity,
     pub(super) id: u64,
-    /// Sequence of the last frame before `frames`, and its header CRC.
-    pub(super) base: (u64, u32),
-    /// Frames above the checkpoint: payload and time of commit.
-    pub(super) frames: &'a [(u64, Vec<u8>)],
+    /// Sequence of the last frame before `frames`, and what the next one is chained to.
+    pub(super) base: (u64, Link),
+    /// Frames above the checkpoint.
+    pub(super) frames: &'a [KeptFrame],
     pub(super) closed: Vec<ClosedSegment>,
     pub(super) checkpoint: u64,
 }
@@ -224,10 +239,15 @@ impl Journal {
         };
         let mut image = header.encode().to_vec();
         let (mut sequence, mut chain) = start.base;
-        for (committed_ms, payload) in start.frames {
+        for KeptFrame { committed_ms, payload, hash } in start.frames {
             sequence += 1;
             let frame = FrameHeader::new(&header, sequence, *committed_ms, start.checkpoint, chain, payload);
-            chain = frame.crc;
+            if frame.hash != *hash {
+                return Err(Error::corrupt(format!(
+                    "journal: frame {sequence} has a chain hash that does not follow from what was committed"
+                )));
+            }
+            chain = frame.link();
             image.extend_from_slice(&frame.encode());
             image.extend_from_slice(payload);
         }
@@ -298,7 +318,7 @@ impl Journal {
         self.current.offset = at + buffer.len() as u64;
         self.appended_bytes += buffer.len() as u64;
         self.next_sequence += 1;
-        self.chain = frame.crc;
+        self.chain = frame.link();
         // A batch of 24 MiB must not hold its memory for ever.
         if buffer.capacity() <= SEGMENT_BYTES_MAX as usize {
             self.scratch = buffer;
@@ -345,6 +365,11 @@ impl Journal {
         self.current.bytes + spares + closed
     }
 
+    /// Sequence of the last frame, and the chain hash with it.
+    pub(super) fn end(&self) -> (u64, ChainHash) {
+        (self.next_sequence - 1, self.chain.hash)
+    }
+
     pub(super) fn appended_bytes(&self) -> u64 {
         self.appended_bytes
     }
@@ -371,14 +396,19 @@ impl Journal {
         }
     }
 
-    /// Keeps the segment that holds `sequence` in place; answers its id, first sequence and file. `None` when it is gone
+    /// Keeps the segment that holds `sequence` in place; answers what it holds by now and its file. `None` when it is gone
     /// or not written yet.
-    pub(super) fn pin(&mut self, sequence: u64) -> Option<(u64, u64, PathBuf)> {
-        let closed = self.closed.iter().map(|segment| (segment.id, segment.first_sequence, segment.last_sequence));
-        let current = (self.current.header.id, self.current.header.first_sequence, self.next_sequence - 1);
-        let (id, first, _) = closed.chain([current]).find(|(_, first, last)| (*first..=*last).contains(&sequence))?;
-        *self.pinned.entry(id).or_default() += 1;
-        Some((id, first, segment_path(&self.folder, id)))
+    pub(super) fn pin(&mut self, sequence: u64) -> Option<(ClosedSegment, PathBuf)> {
+        let current = ClosedSegment {
+            id: self.current.header.id,
+            first_sequence: self.current.header.first_sequence,
+            last_sequence: self.next_sequence - 1,
+            bytes: self.current.bytes,
+        };
+        let holds = |segment: &ClosedSegment| (segment.first_sequence..=segment.last_sequence).contains(&sequence);
+        let segment = self.closed.iter().copied().chain([current]).find(holds)?;
+        *self.pinned.entry(segment.id).or_default() += 1;
+        Some((segment, segment_path(&self.folder, segment.id)))
     }
 
     /// Keeps every frame from `sequence` on, written or still to come.
@@ -446,8 +476,8 @@ impl Journal {
         };
         let bytes = wanted.max(needed).next_multiple_of(SEGMENT_BYTES_MIN);
         self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
-        let lying_free: u64 = self.free.iter().map(|segment| segment.bytes).sum();
-        if !self.held.is_empty() && self.bytes() - lying_free + bytes > limits.cap {
+        let lying_free = |free: &[ClosedSegment]| free.iter().map(|segment| segment.bytes).sum::<u64>();
+        if !self.held.is_empty() && self.bytes() - lying_free(&self.free) + bytes > limits.cap {
             // Commits go before readers, however long those were promised the feed.
             self.held.clear();
             self.kept = None;
@@ -455,33 +485,33 @@ impl Journal {
         }
         self.free.append(&mut self.spares.take_unused());
         self.free.sort_by_key(|segment| segment.id);
-        let large_enough = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2;
-        let mut remove_first = Vec::new();
-        let recycle = self.free.iter().position(large_enough).map(|place| {
-            remove_first.extend(self.free.drain(..place));
-            self.free.remove(0)
-        });
-        let bytes = recycle.map_or(bytes, |segment| segment.bytes);
-        let freed: u64 = self.free.iter().map(|segment| segment.bytes).sum();
-        let first: u64 = remove_first.iter().map(|segment: &ClosedSegment| segment.bytes).sum();
-        let refusal = if self.bytes() - freed + bytes > limits.cap {
+        let given_up = lying_free(&self.free);
+        let fits = |bytes: u64| limits.disk.is_none_or(|disk| disk.fits(bytes, given_up));
+        // One that lies free is room for the store, too: on a small disk a smaller new one may be the better use of it.
+        let usable = |free: &ClosedSegment| free.bytes >= needed && free.bytes >= wanted / 2 && fits(free.bytes);
+        let recycled = self.free.iter().enumerate().find(|(_, free)| usable(free)).map(|(place, free)| (place, *free));
+        let bytes = recycled.map_or(bytes, |(_, segment)| segment.bytes);
+        let refusal = if self.bytes() - given_up + bytes > limits.cap {
             Some(format!(
                 "journal: another segment of {bytes} bytes would pass journal_max_bytes ({}); raise it",
                 limits.cap
             ))
-        } else if recycle.is_none() && limits.disk.is_some_and(|disk| disk + freed + first < bytes) {
+        } else if !fits(bytes) {
             Some(format!("journal: the disk has no room for another segment of {bytes} bytes; make some"))
         } else {
             None
         };
         if let Some(message) = refusal {
-            self.free.splice(0..0, remove_first.into_iter().chain(recycle));
             return Err(Error::new(ErrorKind::Full, message));
         }
-        // What lies free already goes first: the disk may have no room beside it.
-        if recycle.is_none() {
-            remove_first.append(&mut self.free);
-        }
+        let (remove_first, recycle) = match recycled {
+            Some((place, segment)) => {
+                let older = self.free.drain(..=place).take(place).collect();
+                (older, Some(segment))
+            }
+            // All that lies free goes first: the disk may have no room beside it.
+            None => (std::mem::take(&mut self.free), None),
+        };
         let id = self.next_id;
         self.next_id += 1;
         Ok(Plan { id, salt: ids.next_u64(), bytes, recycle, remove_first })

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::journal::{self, Effort, Limits, Prepared};
+use super::reserve::{DiskRoom, store_needs};
 use super::sync::Ordering;
 use super::sync::channel::{self, Receiver, RecvTimeoutError, Sender};
 use super::sync::thread::{self, JoinHandle};
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Left free for the store beyond what the memtable will need.
-const STORE_RESERVE_BYTES: u64 = 256 << 10;
 
 fn is_full<T>(outcome: &Result<T>) -> bool {
     outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
@@ -26,6 +24,8 @@ enum Task {
     Room(usize),
     /// The checkpoint moved on: segments may be given up.
     Tidy,
+    /// The store finds no room for a table of so many bytes: give back what the journal can do without.
+    GiveBack(usize),
     /// The applier began to call the store.
     Watch,
     Stop,
@@ -51,6 +51,11 @@ impl KeeperHandle {
 
     pub(super) fn tidy(&self) {
         self.tell(Task::Tidy);
+    }
+
+    /// Asks for room for the store to take a table of `bytes`; the answer is `gave_back` of the applier's signal.
+    pub(super) fn ask_back(&self, bytes: usize) {
+        self.tell(Task::GiveBack(bytes));
     }
 
     pub(super) fn watch(&self) {
@@ -93,11 +98,17 @@ pub(super) fn run(core: &Core, inbox: &KeeperInbox) {
             Ok(Task::Room(payload_bytes)) => {
                 wanted = core.make_room(wanted.map_or(payload_bytes, |other| other.max(payload_bytes)), watch_every);
             }
+            Ok(Task::GiveBack(bytes)) => {
+                if core.check_open().is_ok() {
+                    core.give_back(bytes, watch_every);
+                }
+                core.applier.gave_back();
+            }
             Ok(Task::Tidy) => {
                 if let Some(payload_bytes) = wanted {
                     wanted = core.make_room(payload_bytes, watch_every);
                 }
-                core.tidy();
+                core.tidy(core.config.journal_retention_bytes);
             }
         }
     }
@@ -118,15 +129,14 @@ impl Core {
         journal::prepare(&*disk, &folder, plan?)
     }
 
-    /// Bytes that the journal may still take: what the store will need for the memtable is kept for it, for a store
-    /// that finds the disk full can't go on, while a journal can.
-    fn disk_room(&self) -> Option<u64> {
+    fn disk_room(&self) -> Option<DiskRoom> {
         let ((disk, folder), room) = self.journal(|journal| (journal.disk(), journal.room())).ok()?;
-        let free = disk.free_bytes(&folder).ok()??;
-        // What the journal has room for already will be in the memtable, too, before the next segment is begun.
-        let coming = room.left + room.spare.unwrap_or(0);
-        let store_needs = 2 * (self.memtables.bytes() as u64 + coming) + STORE_RESERVE_BYTES;
-        Some(free.saturating_sub(store_needs))
+        Some(DiskRoom {
+            free: disk.free_bytes(&folder).ok()??,
+            waiting: self.memtables.bytes() as u64,
+            coming: room.left + room.spare.unwrap_or(0),
+            waiting_max: self.config.memtable_bytes as u64,
+        })
     }
 
     /// Sees to it that there is a spare segment for a batch with this payload. Answers what is still wanted when
@@ -146,9 +156,14 @@ impl Core {
         if is_full(&prepared) {
             prepared = self.prepare_segment(payload_bytes, Effort::Modest);
         }
-        // Moving the memtable to the store frees segments, as long as the store itself has room for it.
-        if is_full(&prepared) && self.store_has_room(self.memtables.bytes()) && self.ask_for_checkpoint() {
-            return Some(payload_bytes);
+        if is_full(&prepared) {
+            // Moving the memtable to the store frees segments, as long as the store itself has room for it. What lies
+            // free already is room for it, too; and while it is at work, what it takes for the moment tells nothing.
+            self.tidy(0);
+            let moves = self.applier.is_busy() || self.store_has_room(self.memtables.next_bytes());
+            if moves && self.ask_for_checkpoint() {
+                return Some(payload_bytes);
+            }
         }
         let mut pipeline = self.pipeline.lock();
         match prepared {
@@ -165,11 +180,29 @@ impl Core {
         None
     }
 
-    /// Removes the files of segments that were given up.
-    fn tidy(&self) {
+    /// Makes room for the store to take a table of `bytes`: first with segments that it holds all of, then with the
+    /// spare, if that would be enough. Commits that find no place then wait for the table that this lets through.
+    fn give_back(&self, bytes: usize, patience: Duration) {
+        self.tidy(0);
+        if self.store_has_room(bytes) {
+            return;
+        }
+        // Asked for before the body mutex is taken: the journal's lock is held across a sync.
+        let free = self.disk_room().map_or(0, |room| room.free);
+        let Some(mut pipeline) = self.pipeline.try_lock_for(patience) else { return };
+        let enough = free.saturating_add(self.spares.last_bytes()) >= store_needs(bytes as u64);
+        if enough && pipeline.room.spare.take().is_some() {
+            self.spares.give_up_last();
+            drop(pipeline);
+            self.tidy(0);
+        }
+    }
+
+    /// Removes the files of segments that were given up, and of those past `retention` bytes that the store holds.
+    fn tidy(&self, retention: u64) {
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
         let given_up = self.journal(|journal| {
-            journal.trim(self.config.journal_retention_bytes, checkpoint);
+            journal.trim(retention, checkpoint);
             (journal.take_free(), journal.disk())
         });
         let Ok((free, (disk, folder))) = given_up else { return };

@@ -318,6 +318,12 @@ impl Memtables {
         self.tables.read().visible
     }
 
+    /// Bytes in the table that the store takes next.
+    pub(super) fn next_bytes(&self) -> usize {
+        let tables = self.tables.read();
+        tables.frozen.as_ref().map_or(&tables.active, |frozen| &frozen.table).bytes()
+    }
+
     /// Bytes in both tables.
     pub(super) fn bytes(&self) -> usize {
         let tables = self.tables.read();

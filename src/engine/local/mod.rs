@@ -11,8 +11,9 @@
 //! append, sync or apply the engine closes itself: nothing is acknowledged after it, and reopening recovers.
 //!
 //! Reading order: [`disk`] (the seam to the file system), `segment` and `batch` (bytes), `journal`, `replay`,
-//! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `keeper`, `admission`
-//! (back-pressure), `read`, `open`, `mark`, `epoch`, `current`, `generation`, `rescue`, `rebuild`.
+//! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `reserve` (what the disk keeps
+//! free for the store), `keeper`, `admission` (back-pressure), `read`, `open`, `mark`, `epoch`, `current`,
+//! `generation`, `rescue`, `rebuild`.
 //!
 //! Folder: `LOCK`, `CURRENT`, `gen-00000001/journal/*.seg`, `gen-00000001/store/`.
 //!
@@ -81,6 +82,7 @@ mod read;
 mod rebuild;
 mod replay;
 pub mod rescue;
+mod reserve;
 mod segment;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;

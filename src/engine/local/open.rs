@@ -35,7 +35,7 @@ use super::opener::StoreOpener;
 use super::origin;
 use super::pipeline::Pipeline;
 use super::rebuild::{self, ANNEX, Rebuild};
-use super::replay::{Replay, Survey, Tail};
+use super::replay::{KeptFrame, Replay, Survey, Tail};
 use super::rescue::Rescue;
 use super::segment::Identity;
 use super::sync::Mutex;
@@ -276,7 +276,7 @@ fn remove_unborn(disk: &dyn Disk, folder: &Path) -> Result<()> {
             let survey = Survey::read_any(disk, &journal)?;
             // The first frame is the epoch of the opening that made the folder; nobody was answered before it. A frame
             // without writes tells no more than that this opening ended in good order.
-            let commits = survey.replay(disk, 1)?.frames.iter().any(|(_, payload)| payload.len() > PAYLOAD_OVERHEAD);
+            let commits = survey.replay(disk, 1)?.frames.iter().any(|frame| frame.payload.len() > PAYLOAD_OVERHEAD);
             if commits {
                 return Err(Error::corrupt(format!(
                     "{}: CURRENT is missing, but {name} holds commits; restore CURRENT from a copy of the folder",
@@ -514,7 +514,7 @@ fn rewrite(
 /// Puts the frames above the base into the memtable; answers the sequence of the last.
 fn refill(memtables: &Memtables, base: u64, replay: &Replay) -> Result<u64> {
     let mut sequence = base;
-    for (_, payload) in &replay.frames {
+    for KeptFrame { payload, .. } in &replay.frames {
         sequence += 1;
         let mut writes = Vec::new();
         batch::decode(payload, |tree, key, value| writes.push((tree, key.to_vec(), value.map(Value::from))))?;

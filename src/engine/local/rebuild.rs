@@ -22,6 +22,7 @@ use super::filling::Filling;
 use super::mark::Mark;
 use super::open::{Extent, Folders, free_name, open_guarded};
 use super::opener::StoreOpener;
+use super::replay::KeptFrame;
 use super::rescue::{Gap, Rescue};
 use super::segment::Identity;
 use crate::config::Config;
@@ -125,8 +126,15 @@ impl Rebuild<'_> {
     /// Whether the openings that the journal still tells of are those of the state.
     fn check_history(&self, position: &Position) -> Result<()> {
         let foreign = |what: &str| Err(Error::corrupt(format!("it is {what}, as the openings in the journal tell")));
+        let at = self.extent.survey.replay(self.disk, position.cursor.sequence)?.chain.hash;
+        if position.chain.is_some_and(|chain| chain != at) {
+            return Err(Error::corrupt(
+                "it is a state of another store, or of another branch of this store's history, as the journal's hash there tells",
+            ));
+        }
+        // Of openings tells any snapshot; the first ones had no hash.
         let frames = self.extent.survey.replay(self.disk, self.extent.reach)?.frames;
-        for (_, payload) in &frames {
+        for KeptFrame { payload, .. } in &frames {
             let mut told = Ok(None);
             batch::decode(payload, |tree, key, value| {
                 if let Ok(None) = told {

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
 use super::journal::ClosedSegment;
-use super::segment::{Frames, HeaderState, Identity, SEGMENT_HEADER, SegmentHeader};
+use super::segment::{Frame, Frames, HeaderState, Identity, Link, SEGMENT_HEADER, SegmentHeader};
+use crate::engine::ChainHash;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The live segments of a journal folder.
@@ -40,14 +41,23 @@ pub(super) struct Tail {
 /// The frames above a base.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    /// Header CRC of the base frame.
-    pub(super) chain: u32,
-    /// Time of commit and payload, in order.
-    pub(super) frames: Vec<(u64, Vec<u8>)>,
+    /// What the frame behind the base is chained to.
+    pub(super) chain: Link,
+    /// In order.
+    pub(super) frames: Vec<KeptFrame>,
     /// Segments that hold frames up to the base.
     pub(super) closed: Vec<ClosedSegment>,
     /// Segments with nothing but frames above the base: superseded once these are written again.
     pub(super) superseded: Vec<PathBuf>,
+}
+
+/// A frame above the base, as it is written again.
+#[derive(Debug)]
+pub(super) struct KeptFrame {
+    pub(super) committed_ms: u64,
+    pub(super) payload: Vec<u8>,
+    /// The chain hash with it: compared with what follows from the payload when it is written again.
+    pub(super) hash: ChainHash,
 }
 
 fn read_file(disk: &dyn Disk, path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
@@ -145,7 +155,7 @@ impl Survey {
         let mut tail: Option<Tail> = None;
         for place in (0..self.segments.len()).rev() {
             let mut checkpoint = None;
-            let end = self.walk(disk, place, |_, _, frame_checkpoint, _| checkpoint = Some(frame_checkpoint))?.end;
+            let end = self.walk(disk, place, |frame| checkpoint = Some(frame.header.checkpoint))?.end;
             let known = tail.get_or_insert(Tail { end, checkpoint: 0 });
             if let Some(checkpoint) = checkpoint {
                 known.checkpoint = checkpoint;
@@ -181,12 +191,13 @@ impl Survey {
                 replay.chain = header.chain;
             }
             let Replay { chain, frames, .. } = &mut replay;
-            let walked = self.walk(disk, place, |sequence, crc, _, frame| {
-                if sequence == base {
-                    *chain = crc;
+            let walked = self.walk(disk, place, |Frame { header, payload }| {
+                if header.sequence == base {
+                    *chain = header.link();
                 }
-                if sequence > base {
-                    frames.push((frame.0, frame.1.to_vec()));
+                if header.sequence > base {
+                    let (committed_ms, hash) = (header.committed_ms, header.hash);
+                    frames.push(KeptFrame { committed_ms, payload: payload.to_vec(), hash });
                 }
             })?;
             expected_chain = Some(walked.chain);
@@ -205,7 +216,7 @@ impl Survey {
     }
 
     /// Walks one segment up to where the next one takes over.
-    fn walk(&self, disk: &dyn Disk, place: usize, mut each: impl FnMut(u64, u32, u64, (u64, &[u8]))) -> Result<Walked> {
+    fn walk(&self, disk: &dyn Disk, place: usize, mut each: impl FnMut(Frame<'_>)) -> Result<Walked> {
         let (header, path) = self.segments.get(place).ok_or_else(|| Error::internal("journal: no such segment"))?;
         let next_first = self.segments.get(place + 1).map(|(next, _)| next.first_sequence);
         let read;
@@ -223,12 +234,7 @@ impl Survey {
         let mut frames = Frames::new(*header, bytes);
         while next_first.is_none_or(|next| frames.next_sequence() < next) {
             let Some(frame) = frames.next() else { break };
-            each(
-                frame.header.sequence,
-                frame.header.crc,
-                frame.header.checkpoint,
-                (frame.header.committed_ms, frame.payload),
-            );
+            each(frame);
         }
         match next_first {
             Some(next) if frames.next_sequence() != next => Err(Error::corrupt(format!(
@@ -242,14 +248,14 @@ impl Survey {
                     path.display(),
                     frames.next_sequence()
                 ))),
-                None => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.last_crc() }),
+                None => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.link() }),
             },
-            Some(_) => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.last_crc() }),
+            Some(_) => Ok(Walked { end: frames.next_sequence() - 1, chain: frames.link() }),
         }
     }
 }
 
 struct Walked {
     end: u64,
-    chain: u32,
+    chain: Link,
 }

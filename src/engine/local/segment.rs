@@ -11,26 +11,30 @@
 //! 36  8  segment id, +1 from segment to segment    24  8  sequence that the store held durably by then
 //! 44  8  sequence of the first frame               32  4  header CRC of the frame before (chain)
 //! 52  8  salt, random                              36  4  CRC32C of the payload
-//! 60  4  header CRC of the frame before the first  40  4  CRC32C over salt, segment id and bytes 0..40
-//! 64  4  CRC32C of bytes 0..64                     44     payload, see `batch.rs`
-//! 68     zeros up to 512
+//! 60  4  header CRC of the frame before the first  40 32  chain hash with this frame
+//! 64 32  chain hash before the first frame         72  4  CRC32C over salt, segment id and bytes 0..72
+//! 96  4  CRC32C of bytes 0..96                     76     payload, see `batch.rs`
+//! 100    zeros up to 512
 //! ```
 //!
-//! The chain makes splices and gaps fail; salt and segment id make the old frames of a recycled segment fail, and
-//! keep a value that looks like a frame from passing for one.
+//! The chain of CRCs makes splices and gaps fail; salt and segment id make the old frames of a recycled segment fail, and
+//! keep a value that looks like a frame from passing for one. The chain hash depends on nothing but what was committed:
+//! it is what other stores know this history by, and stands in each frame so that it can be had at any cursor without
+//! reading what came before.
 
+use crate::engine::ChainHash;
 use crate::error::{Error, Result};
 
 /// Where the first frame starts.
 pub(super) const SEGMENT_HEADER: usize = 512;
 /// Bytes of a frame before its payload.
-pub(super) const FRAME_HEADER: usize = 44;
+pub(super) const FRAME_HEADER: usize = 76;
 /// Version of the segment format.
 pub(super) const SEGMENT_FORMAT: u32 = 1;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"MLPJRNL1";
 const FRAME_MAGIC: &[u8; 4] = b"MLFR";
-const HEADER_USED: usize = 68;
+const HEADER_USED: usize = 100;
 /// Bytes that the search for a stranded frame looks at together.
 const SCAN_BLOCK: usize = 4096;
 
@@ -41,13 +45,35 @@ pub(super) struct Identity {
     pub(super) generation: u64,
 }
 
+/// What a frame is chained to: the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    /// CRC of its header.
+    pub(super) crc: u32,
+    /// The chain hash with it.
+    pub(super) hash: ChainHash,
+}
+
+impl Link {
+    /// Before the first frame of a journal that goes on behind a history with this hash.
+    pub(super) fn first(hash: ChainHash) -> Self {
+        Link { crc: 0, hash }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link::first(ChainHash::START)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) identity: Identity,
     pub(super) id: u64,
     pub(super) first_sequence: u64,
     pub(super) salt: u64,
-    pub(super) chain: u32,
+    pub(super) chain: Link,
 }
 
 /// What the first sector of a segment file says.
@@ -71,7 +97,8 @@ impl SegmentHeader {
         used.extend_from_slice(&self.id.to_le_bytes());
         used.extend_from_slice(&self.first_sequence.to_le_bytes());
         used.extend_from_slice(&self.salt.to_le_bytes());
-        used.extend_from_slice(&self.chain.to_le_bytes());
+        used.extend_from_slice(&self.chain.crc.to_le_bytes());
+        used.extend_from_slice(&self.chain.hash.to_bytes());
         let crc = crc32c::crc32c(&used);
         used.extend_from_slice(&crc.to_le_bytes());
         let mut sector = [0; SEGMENT_HEADER];
@@ -103,7 +130,7 @@ impl SegmentHeader {
                 id: u64::from_le_bytes(fields.take()?),
                 first_sequence: u64::from_le_bytes(fields.take()?),
                 salt: u64::from_le_bytes(fields.take()?),
-                chain: u32::from_le_bytes(fields.take()?),
+                chain: Link { crc: u32::from_le_bytes(fields.take()?), hash: ChainHash::from_bytes(fields.take()?)? },
             };
             let crc = u32::from_le_bytes(fields.take()?);
             (crc == crc32c::crc32c(sector.get(..HEADER_USED - 4)?)).then_some((format, header))
@@ -126,6 +153,8 @@ pub(super) struct FrameHeader {
     pub(super) checkpoint: u64,
     pub(super) chain: u32,
     pub(super) payload_crc: u32,
+    /// The chain hash with this frame.
+    pub(super) hash: ChainHash,
     /// CRC of this header: what the next frame chains to.
     pub(super) crc: u32,
 }
@@ -137,7 +166,7 @@ impl FrameHeader {
         sequence: u64,
         committed_ms: u64,
         checkpoint: u64,
-        chain: u32,
+        before: Link,
         payload: &[u8],
     ) -> Self {
         let mut header = FrameHeader {
@@ -145,8 +174,9 @@ impl FrameHeader {
             sequence,
             committed_ms,
             checkpoint,
-            chain,
+            chain: before.crc,
             payload_crc: crc32c::crc32c(payload),
+            hash: before.hash.after(sequence, payload),
             crc: 0,
         };
         header.crc = header_crc(of, &header.encode()[..FRAME_HEADER - 4]);
@@ -155,7 +185,7 @@ impl FrameHeader {
 
     pub(super) fn encode(&self) -> [u8; FRAME_HEADER] {
         let mut bytes = [0; FRAME_HEADER];
-        let fields: [&[u8]; 8] = [
+        let fields: [&[u8]; 9] = [
             FRAME_MAGIC,
             &self.payload_bytes.to_le_bytes(),
             &self.sequence.to_le_bytes(),
@@ -163,6 +193,7 @@ impl FrameHeader {
             &self.checkpoint.to_le_bytes(),
             &self.chain.to_le_bytes(),
             &self.payload_crc.to_le_bytes(),
+            &self.hash.to_bytes(),
             &self.crc.to_le_bytes(),
         ];
         for (place, byte) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
@@ -184,9 +215,15 @@ impl FrameHeader {
             checkpoint: u64::from_le_bytes(fields.take()?),
             chain: u32::from_le_bytes(fields.take()?),
             payload_crc: u32::from_le_bytes(fields.take()?),
+            hash: ChainHash::from_bytes(fields.take()?)?,
             crc: u32::from_le_bytes(fields.take()?),
         };
         (header.crc == header_crc(of, bytes.get(..FRAME_HEADER - 4)?)).then_some(header)
+    }
+
+    /// What the next frame is chained to.
+    pub(super) fn link(&self) -> Link {
+        Link { crc: self.crc, hash: self.hash }
     }
 }
 
@@ -220,7 +257,7 @@ pub(super) struct Frames<'a> {
     bytes: &'a [u8],
     offset: usize,
     sequence: u64,
-    chain: u32,
+    chain: Link,
 }
 
 impl<'a> Frames<'a> {
@@ -230,8 +267,8 @@ impl<'a> Frames<'a> {
         Frames { segment, bytes, offset: SEGMENT_HEADER, sequence, chain }
     }
 
-    /// Over bytes that begin with frame `sequence`, where the frame before it has this header CRC.
-    pub(super) fn resume(segment: SegmentHeader, bytes: &'a [u8], sequence: u64, chain: u32) -> Self {
+    /// Over bytes that begin with frame `sequence`, which is chained to this.
+    pub(super) fn resume(segment: SegmentHeader, bytes: &'a [u8], sequence: u64, chain: Link) -> Self {
         Frames { segment, bytes, offset: 0, sequence, chain }
     }
 
@@ -245,8 +282,8 @@ impl<'a> Frames<'a> {
         self.sequence
     }
 
-    /// Header CRC of the last frame.
-    pub(super) fn last_crc(&self) -> u32 {
+    /// What the next frame is chained to.
+    pub(super) fn link(&self) -> Link {
         self.chain
     }
 
@@ -284,12 +321,12 @@ impl<'a> Iterator for Frames<'a> {
 
     fn next(&mut self) -> Option<Frame<'a>> {
         let frame = self.at(self.offset)?;
-        if frame.header.sequence != self.sequence || frame.header.chain != self.chain {
+        if frame.header.sequence != self.sequence || frame.header.chain != self.chain.crc {
             return None;
         }
         self.offset += FRAME_HEADER + frame.payload.len();
         self.sequence += 1;
-        self.chain = frame.header.crc;
+        self.chain = frame.header.link();
         Some(frame)
     }
 }
@@ -298,8 +335,12 @@ impl<'a> Iterator for Frames<'a> {
 mod tests {
     use super::*;
 
+    fn chain(crc: u32) -> Link {
+        Link { crc, ..Link::default() }
+    }
+
     fn header(id: u64, salt: u64) -> SegmentHeader {
-        SegmentHeader { identity: Identity { uuid: 9, generation: 1 }, id, first_sequence: 10, salt, chain: 77 }
+        SegmentHeader { identity: Identity { uuid: 9, generation: 1 }, id, first_sequence: 10, salt, chain: chain(77) }
     }
 
     fn segment(header: SegmentHeader, payloads: &[&[u8]]) -> Vec<u8> {
@@ -307,7 +348,7 @@ mod tests {
         let mut chain = header.chain;
         for (sequence, payload) in (header.first_sequence..).zip(payloads) {
             let frame = FrameHeader::new(&header, sequence, 0, 0, chain, payload);
-            chain = frame.crc;
+            chain = frame.link();
             bytes.extend_from_slice(&frame.encode());
             bytes.extend_from_slice(payload);
         }
@@ -366,7 +407,7 @@ mod tests {
     #[test]
     fn a_spliced_frame_breaks_the_chain() {
         let (ours, mut other) = (segment(header(3, 4), &[b"one", b"two"]), header(3, 4));
-        other.chain = 78;
+        other.chain = chain(78);
         let theirs = segment(other, &[b"uno", b"dos"]);
         let cut = SEGMENT_HEADER + FRAME_HEADER + 3;
         let spliced = [&ours[..cut], &theirs[cut..]].concat();

@@ -263,7 +263,7 @@ impl Durable {
         let journal = PathBuf::from(FOLDER).join("gen-00000001").join("journal");
         let replay = Survey::read_any(disk, &journal).unwrap().replay(disk, 0).unwrap();
         let mut writes = BTreeMap::new();
-        for (_, payload) in &replay.frames {
+        for super::replay::KeptFrame { payload, .. } in &replay.frames {
             let each = |tree, key: &[u8], value: Option<&[u8]>| {
                 writes.insert((tree, key.to_vec()), value.map(<[u8]>::to_vec));
             };

@@ -4,6 +4,7 @@ use super::*;
 use crate::engine::local::core::Sabotage;
 use crate::engine::local::mark::Mark;
 use crate::engine::local::opener::StoreOpener;
+use crate::engine::local::reserve::store_needs;
 use crate::engine::wrap::{FaultStore, Mishap, StoreCall, Times};
 use crate::engine::{KvStore, WriteBatch};
 
@@ -297,4 +298,72 @@ fn a_memtable_waits_for_room_on_the_disk_instead_of_letting_the_store_meet_a_ful
     engine.checkpoint().unwrap();
     assert!(engine.stats().store_syncs > 0);
     assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 100).unwrap().entries.len(), 61);
+}
+
+#[test]
+fn the_journal_leaves_the_store_the_room_that_it_will_need_for_what_is_in_memory() {
+    for (capacity, keys) in [(4 << 20, 10), (4 << 20, 1 << 20), (7 << 20, 100), (12 << 20, 1 << 20)] {
+        let mut machine = Machine::new();
+        machine.disk = SimDisk::recording().with_capacity(capacity);
+        machine.config.journal_retention_bytes = 0;
+        let engine = machine.engine();
+        let value = "x".repeat(8_000);
+        for i in 0..3 * capacity / 8_000 {
+            let done = put(&engine, Durability::PowerLoss, &format!("key {}", i % keys), &value);
+            done.unwrap_or_else(|error| panic!("commit {i} of {keys} keys on {capacity} bytes: {error}"));
+            let free = capacity - machine.disk.used_bytes();
+            // A commit that is between the journal and the memtable is in neither figure for a moment.
+            let needed = store_needs(engine.stats().memtable_bytes.saturating_sub(8_200) as u64);
+            assert!(free >= needed, "commit {i} of {keys} keys on {capacity} bytes: {free} < {needed}");
+        }
+        engine.checkpoint().unwrap();
+    }
+}
+
+#[test]
+fn on_a_disk_that_others_filled_the_journal_gives_back_what_the_store_holds() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let value = "x".repeat(8_000);
+    for i in 0..460 {
+        put(&engine, Durability::Buffered, &format!("key {i}"), &value).unwrap();
+        if i == 400 {
+            engine.checkpoint().unwrap();
+        }
+    }
+    let before = engine.stats().journal_bytes;
+    machine.disk.set_capacity(Some(machine.disk.used_bytes() + (1 << 20)));
+    engine.checkpoint().unwrap();
+    assert!(engine.stats().journal_bytes < before);
+    machine.disk.set_capacity(None);
+    drop(engine);
+    let engine = machine.power_cut(1).engine();
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 1_000).unwrap().entries.len(), 460);
+}
+
+#[test]
+fn on_a_disk_that_others_filled_the_journal_gives_back_the_segment_that_it_has_ready() {
+    let mut machine = Machine::new();
+    machine.config.journal_retention_bytes = 0;
+    let engine = machine.engine();
+    let value = "x".repeat(8_000);
+    for i in 0..400 {
+        put(&engine, Durability::PowerLoss, &format!("key {i}"), &value).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    for i in 400..410 {
+        put(&engine, Durability::PowerLoss, &format!("key {i}"), &value).unwrap();
+    }
+    let before = engine.stats();
+    machine.disk.set_capacity(Some(machine.disk.used_bytes() + (1 << 20)));
+    engine.checkpoint().unwrap();
+    let after = engine.stats();
+    assert!(after.journal_bytes < before.journal_bytes, "{} bytes", after.journal_bytes);
+    machine.disk.set_capacity(None);
+    for i in 410..1_000 {
+        put(&engine, Durability::PowerLoss, &format!("key {i}"), &value).unwrap();
+    }
+    drop(engine);
+    let engine = machine.power_cut(1).engine();
+    assert_eq!(engine.scan(Tree::Kv, &KeyRange::all(), Direction::Ascending, 1_000).unwrap().entries.len(), 1_000);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::engine::local::place::Place;
-use crate::engine::{EpochStart, Fresh, Position};
+use crate::engine::{ChainHash, EpochStart, Fresh, Position};
 
 /// More than one batch of the store, and more than one chunk of it.
 const NEW_KEYS: usize = 700;
@@ -47,7 +47,8 @@ fn state(engine: &dyn Reader) -> BTreeMap<Vec<u8>, Value> {
 fn taken_over() -> Position {
     let epoch = crate::engine::Epoch { number: 9, id: 1234 };
     let cursor = Cursor { lineage: 77, epoch, sequence: 5_000 };
-    Position { cursor, epochs: vec![EpochStart { epoch, after_sequence: 4_000 }] }
+    let chain = Some(ChainHash::START.after(5_000, b"elsewhere"));
+    Position { cursor, chain, epochs: vec![EpochStart { epoch, after_sequence: 4_000 }] }
 }
 
 fn new_state() -> BTreeMap<Vec<u8>, Value> {
