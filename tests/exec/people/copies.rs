@@ -62,7 +62,7 @@ fn a_store_is_rebuilt_from_a_snapshot_and_the_one_before_is_kept() {
     // Without a file: here the journal reaches back to the start. Whoever opens it is told, too.
     assert!(store.shown("snapshot rebuild").contains("store.damaged-2"));
     std::fs::write(&damaged, "again").expect("damaged");
-    let opened = store.run(&["kv", "put", "n", "c", "1"]);
+    let opened = store.run(&["models", "create", "m"]);
     assert!(opened.code == Some(0) && opened.err.contains("store.damaged-3"), "{}", opened.err);
     assert!(told(&["snapshot", "rebuild", "--data", "/none/such"]).err.contains("no store"));
 }
