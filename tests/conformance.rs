@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ml_persistence::Config;
-use ml_persistence::engine::conformance::{disk, engine, store, txn};
+use ml_persistence::engine::conformance::{disk, engine, history, replace, store, txn};
 use ml_persistence::engine::local::LocalEngine;
 use ml_persistence::engine::local::disk::{Disk, RealDisk};
 use ml_persistence::engine::local::opener::StoreOpener;
+use ml_persistence::engine::local::place::Place;
 use ml_persistence::engine::local::sim::SimDisk;
 use ml_persistence::engine::memory::{FolderStore, MemoryOpener, MemoryStore};
 use ml_persistence::engine::wrap::{CountDisk, CountEngine, CountStore, FaultEngine, FaultStore};
@@ -96,7 +97,7 @@ fn the_simulated_disk_keeps_its_promises_plain_and_recording() {
 }
 
 fn check_engine(make: engine::Make<'_>) {
-    for (name, check) in engine::ALL.iter().chain(txn::ALL) {
+    for (name, check) in engine::ALL.iter().chain(txn::ALL).chain(history::ALL).chain(replace::ALL) {
         println!("{name}");
         check(make).expect(name);
     }
@@ -105,6 +106,12 @@ fn check_engine(make: engine::Make<'_>) {
 fn local(disk: Arc<dyn Disk>, folder: &Path, opener: &dyn StoreOpener) -> Arc<dyn Engine> {
     let config = Config::new().expect("the machine has randomness");
     Arc::new(LocalEngine::open(disk, folder, opener, &config).expect("a new folder opens").0)
+}
+
+/// The same in a place where its state can be replaced, as a store is opened.
+fn placed(disk: Arc<dyn Disk>, folder: &Path, opener: Arc<dyn StoreOpener>) -> Arc<dyn Engine> {
+    let config = Config::new().expect("the machine has randomness");
+    Arc::new(Place::open(disk, folder, opener, &config).expect("a new folder opens").0)
 }
 
 fn ephemeral() -> Arc<dyn Engine> {
@@ -133,6 +140,35 @@ fn the_local_engine_over_memory_with_a_folder_keeps_its_promises_on_both_disks()
         let folder = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
         let made = local(Arc::clone(&disk), &folder.path().join("db"), &MemoryOpener::in_folder(disk));
+        folders.borrow_mut().push(folder);
+        made
+    });
+}
+
+fn ephemeral_place() -> Arc<dyn Engine> {
+    placed(Arc::new(SimDisk::new()), Path::new("/ram"), Arc::new(MemoryOpener::by_folder()))
+}
+
+#[test]
+fn an_engine_whose_state_can_be_replaced_keeps_its_promises_plain_and_wrapped() {
+    check_engine(&ephemeral_place);
+    check_engine(&|| Arc::new(CountEngine::new(ephemeral_place())));
+    check_engine(&|| Arc::new(FaultEngine::new(ephemeral_place())));
+    check_engine(&|| {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::recording());
+        placed(Arc::clone(&disk), Path::new("/data"), Arc::new(MemoryOpener::in_folder(disk)))
+    });
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn an_engine_over_sled_whose_state_can_be_replaced_keeps_its_promises() {
+    use ml_persistence::engine::sled::SledOpener;
+
+    let folders = std::cell::RefCell::new(Vec::new());
+    check_engine(&|| {
+        let folder = tempfile::tempdir().unwrap();
+        let made = placed(Arc::new(RealDisk::new()), &folder.path().join("db"), Arc::new(SledOpener));
         folders.borrow_mut().push(folder);
         made
     });

@@ -13,7 +13,7 @@ use ml_persistence::jobs::{Counts, JobFilter, NewJob, Outcome, Reason, State, re
 use ml_persistence::{Backoff, ClaimRequest, Clock, Durability, Error, ErrorKind, Job, JobId, Json, Result, Token};
 use serde_json::json;
 
-use rig::{Rig, all, job, kind_of, reasons};
+use rig::{Rig, all, all_by, job, kind_of, reasons};
 
 #[test]
 fn jobs_are_claimed_by_priority_then_run_at_then_enqueue_order_also_after_a_restart() {
@@ -585,6 +585,31 @@ fn a_list_is_in_enqueue_order_and_its_pages_fit_together() {
     {
         assert_eq!(kind_of(rig.jobs().list(filter, after, limit)), ErrorKind::Invalid);
     }
+}
+
+#[test]
+fn a_list_by_state_over_more_queues_than_are_merged_is_the_same_list() {
+    let rig = Rig::new();
+    let new: Vec<NewJob> = (0..1_100).map(|number| NewJob::new(format!("q{number}"), ["k", "l"][number % 2])).collect();
+    let mut ids = Vec::new();
+    for new in new.chunks(550) {
+        ids.extend(rig.jobs().enqueue_batch(new).unwrap().iter().map(|enqueued| enqueued.job));
+    }
+    rig.enqueue(NewJob::new("z", "k").delay_ms(5));
+    let held = rig.jobs().claim(&["q3", "q700"], 2).unwrap();
+    rig.jobs().cancel(ids[1_050]).unwrap();
+    let everything = all_by(rig.jobs(), &JobFilter::new(), 1_000);
+    for state in State::ALL {
+        for kind in [None, Some("l")] {
+            let mut filter = JobFilter::new().state(state);
+            filter.kind = kind.map(str::to_owned);
+            let is_wanted = |job: &&Job| job.state == state && kind.is_none_or(|kind| kind == job.kind);
+            let wanted: Vec<&Job> = everything.iter().filter(is_wanted).collect();
+            let listed = all_by(rig.jobs(), &filter, 300);
+            assert_eq!(listed.iter().collect::<Vec<_>>(), wanted, "{filter:?}");
+        }
+    }
+    held.into_iter().for_each(|lease| drop(lease.into_parts()));
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn a_job_that_was_executing_is_swept_where_it_is_imported() {
     let again = copy.jobs().claim(&["train"], 1).unwrap();
     assert_eq!(again.len(), 1);
     for lease in again {
+        assert_eq!((lease.job().attempt, lease.job().crash_count), (1, 0), "its worker did not crash");
         lease.complete(json!(null)).unwrap();
     }
     // Over there the lease is still good.
@@ -380,6 +381,8 @@ fn foreign_lineages_branches_and_the_primary_of_before_a_promotion_are_refused()
     follower.apply(source.delta(3)).unwrap();
     let promoted = follower.promote().unwrap();
     assert_eq!(promoted.recovery().jobs_requeued, held.len() as u64);
+    let swept = promoted.jobs().get(held[0].job().id).unwrap().unwrap();
+    assert_eq!((swept.attempt, swept.crash_count), (0, 0), "its worker did not crash");
     assert_sound(&promoted);
     source.step();
     assert_eq!(kind(promoted.import_snapshot(source.delta(4), false)), ErrorKind::Diverged);

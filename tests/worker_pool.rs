@@ -232,6 +232,38 @@ fn a_pool_that_is_dropped_gives_its_leases_back_at_once() {
 }
 
 #[test]
+fn a_pool_that_is_dropped_leaves_no_thread_behind_but_those_in_a_handler() {
+    let db = store();
+    // Every thread of a pool holds its handlers, and so this.
+    let held = Arc::new(());
+    let ((started, hears), (go_on, waits)) = (bounded(0), bounded::<()>(0));
+    let handlers = || {
+        let (held, started, waits) = (Arc::clone(&held), started.clone(), waits.clone());
+        let deaf = move |_: &ml_persistence::Run<'_>| {
+            started.send(Arc::strong_count(&held)).unwrap();
+            waits.recv().ok();
+            Ok(Done::ok())
+        };
+        Handlers::new().on("deaf", deaf).on("quick", |_| Ok(Done::ok()))
+    };
+    for kind in [None, Some("quick"), Some("quick")] {
+        let pool = WorkerPool::builder(db.jobs(), handlers()).queue("q", 8).queue("r", 8).start().unwrap();
+        if let Some(kind) = kind {
+            enqueue(db.jobs(), kind);
+        }
+        drop(pool);
+        assert_eq!(Arc::strong_count(&held), 1, "no thread of it is left");
+    }
+    let pool = WorkerPool::builder(db.jobs(), handlers()).queue("deaf", 2).queue("r", 8).start().unwrap();
+    db.jobs().enqueue(NewJob::new("deaf", "deaf")).unwrap();
+    assert_eq!(hears.recv().unwrap(), 2);
+    drop(pool);
+    assert_eq!(Arc::strong_count(&held), 2, "one is in its handler still");
+    drop(go_on);
+    until("its handler has returned", || Arc::strong_count(&held) == 1);
+}
+
+#[test]
 fn a_completion_with_writes_is_one_commit_and_a_body_that_fails_or_panics_fails_the_attempt() {
     let db = store();
     let handlers = Handlers::new()

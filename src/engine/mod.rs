@@ -27,6 +27,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::config::Durability;
 use crate::error::{Error, Result};
@@ -117,6 +118,18 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
     /// `Invalid` for a cursor of another store or of commits that this one does not have; `NeedsFull` when the feed no
     /// longer reaches back to `after`; `Unsupported` where there is no feed; `Closed`; `Corrupt`.
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes>;
+
+    /// Waits until [`changes`](Self::changes) has something behind `after`, at most for `at_most` of real time; answers
+    /// whether it has. A hint: whoever is told nothing asks the feed all the same, and misses nothing by that.
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another store or of commits that this one does not have, also when that comes about
+    /// meanwhile; `Unsupported` where there is no feed; `Closed`, also for those who wait when the engine closes.
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        Err(Error::unsupported(format!(
+            "this engine keeps no feed that could be watched for {at_most:?} from {after:?}"
+        )))
+    }
 
     /// From now on tells `observer` of every commit that writes a key which it watches.
     ///

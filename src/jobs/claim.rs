@@ -29,6 +29,7 @@ use std::time::Duration;
 use super::act::Finish;
 use super::apply::{apply, load};
 use super::bell::Sleeper;
+use super::door::Door;
 use super::job::JobId;
 use super::lease::Lease;
 use super::new_job::{LIMIT_MAX, check_lease, check_limit, check_name};
@@ -36,10 +37,10 @@ use super::pair::Pair;
 use super::pick::Candidate;
 use super::schema::paused_key;
 use super::state::State;
+use super::sync::Stopwatch;
 use super::token::Token;
 use super::transition::Event;
 use super::{Job, Jobs};
-use crate::clock::Stopwatch;
 use crate::engine::Epoch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::Json;
@@ -64,6 +65,8 @@ pub struct ClaimRequest {
     lease_ms: Option<u64>,
     /// Passes over jobs that have crashed before.
     pub(crate) fresh_only: bool,
+    /// Once this is closed nothing is claimed any more, and nothing waited for.
+    pub(crate) until: Option<Door>,
 }
 
 impl ClaimRequest {
@@ -71,7 +74,7 @@ impl ClaimRequest {
     #[must_use]
     pub fn new<S: Into<String>>(queues: impl IntoIterator<Item = S>) -> Self {
         let queues = queues.into_iter().map(Into::into).collect();
-        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None, fresh_only: false }
+        ClaimRequest { queues, worker: "local".to_owned(), limit: 1, lease_ms: None, fresh_only: false, until: None }
     }
 
     /// Who claims; shown on the job.
@@ -103,6 +106,10 @@ impl ClaimRequest {
         self.limit
     }
 
+    fn is_over(&self) -> bool {
+        self.until.as_ref().is_some_and(Door::is_closed)
+    }
+
     fn check(&self) -> Result<()> {
         if self.queues.is_empty() || self.queues.len() > LIMIT_MAX {
             return Err(Error::invalid(format!("queues: 1..={LIMIT_MAX} queues, got {}", self.queues.len())));
@@ -130,6 +137,9 @@ impl Jobs {
     /// `Invalid` naming the field beyond its limit.
     pub fn claim_with(&self, request: &ClaimRequest) -> Result<Vec<Lease>> {
         request.check()?;
+        if self.shared.door.is_closed() {
+            return Err(closing());
+        }
         self.make_ready(&request.queues, None)?;
         self.claim_ready(request, None)
     }
@@ -228,11 +238,16 @@ impl Jobs {
     /// Looks for jobs until it has some or there are none; takes `finish` once that is committed.
     fn claim_rounds(&self, request: &ClaimRequest, finish: &mut Option<(&Token, &Finish)>) -> Result<Vec<Lease>> {
         for _ in 0..ROUNDS_MAX {
+            if finish.is_none() && request.is_over() {
+                return Ok(Vec::new());
+            }
             let mut picked = self.pick(request)?;
             if picked.candidates.is_empty() && finish.is_none() {
                 break;
             }
             let started = self.shared.store.clock().monotonic_ms();
+            // Until they are handed out, this is how a cancel reaches them.
+            let _arriving = self.shared.deadlines.arrive();
             let claimed = self.claim_picked(&picked.candidates, request, *finish)?;
             if let Some((token, _)) = finish.take() {
                 self.shared.deadlines.forget(token.job, token.number);
@@ -259,11 +274,12 @@ impl Jobs {
         request: &ClaimRequest,
         finish: Option<(&Token, &Finish)>,
     ) -> Result<Claimed> {
-        let closing = self.shared.closing.read();
-        if *closing {
-            if finish.is_none() {
-                return Err(Error::closed("the queue is closing, and hands nothing out any more"));
-            }
+        let inside = self.shared.door.enter();
+        if inside.is_none() && finish.is_none() {
+            return Err(closing());
+        }
+        let until = request.until.as_ref().map(Door::enter);
+        if inside.is_none() || matches!(until, Some(None)) {
             candidates = &[];
         }
         loop {
@@ -290,6 +306,10 @@ impl Jobs {
         let job: Job = pair.job();
         pair.token().map(|token| Lease::new(self.clone(), token, job))
     }
+}
+
+fn closing() -> Error {
+    Error::closed("the queue is closing, and hands nothing out any more")
 }
 
 /// What became of the candidates. Those in neither list were not to be had right now.

@@ -5,15 +5,19 @@
 //! checks both, so neither a finished job nor one with a newer heartbeat is ever taken back.
 //!
 //! Whoever sleeps until something becomes ready hears from here when the first lease runs out.
+//!
+//! ```text
+//!   arrive ──> claim committed ──────────────> note ──> held: due, cancel_requested
+//!                        └─ ask_to_stop: kept, as long as somebody is arriving who came before it ─┘
+//! ```
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::job::JobId;
 use super::lines::Lines;
 use super::pair::Pair;
+use super::sync::Mutex;
 use super::token::Token;
 
 /// The leases granted by this process.
@@ -27,6 +31,19 @@ pub(crate) struct Deadlines {
 struct Table {
     by_job: HashMap<JobId, Watch>,
     by_time: BTreeSet<(u64, JobId)>,
+    /// Claimers that may have committed claims which are not noted yet, in the order in which they came.
+    arriving: BTreeSet<u64>,
+    arrivals: u64,
+    early: Vec<EarlyStop>,
+}
+
+/// A stop that was asked of a claim before it was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct EarlyStop {
+    job: JobId,
+    claim: u64,
+    /// Nobody who came after this one has that claim.
+    arrived_until: u64,
 }
 
 impl Table {
@@ -70,6 +87,16 @@ impl Deadlines {
         Deadlines { table: Mutex::default(), lines }
     }
 
+    /// From here on, as long as the answer lives, a stop that is asked of a claim which is not noted yet is kept for it.
+    /// So a claimer arrives before it commits, and leaves once all its claims are noted.
+    pub fn arrive(&self) -> Arrival<'_> {
+        let mut table = self.table.lock();
+        table.arrivals += 1;
+        let number = table.arrivals;
+        table.arriving.insert(number);
+        Arrival { deadlines: self, number }
+    }
+
     /// Changes the table, and tells the sleepers when the first lease is another then.
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
         let mut table = self.table.lock();
@@ -102,7 +129,8 @@ impl Deadlines {
             }
             table.by_time.insert((due, job));
             let asked = known.is_some_and(|known| known.claim == claim && known.cancel_requested);
-            let cancel_requested = asked || pair.head.cancel_requested;
+            let asked_early = table.early.iter().any(|stop| (stop.job, stop.claim) == (job, claim));
+            let cancel_requested = asked || asked_early || pair.head.cancel_requested;
             table.by_job.insert(job, Watch { claim, renewals: lease.renewals, due, timeout, cancel_requested });
         });
     }
@@ -146,9 +174,31 @@ impl Deadlines {
     /// Notes that whoever holds `claim` of `job` was asked to stop.
     pub fn ask_to_stop(&self, job: JobId, claim: u64) {
         let mut table = self.table.lock();
-        if let Some(watch) = table.by_job.get_mut(&job).filter(|watch| watch.claim == claim) {
-            watch.cancel_requested = true;
+        let Table { by_job, arriving, arrivals, early, .. } = &mut *table;
+        match by_job.get_mut(&job) {
+            Some(watch) if watch.claim == claim => watch.cancel_requested = true,
+            Some(watch) if watch.claim > claim => {}
+            // Not noted yet, if it is not over already; without anybody on the way it is over.
+            _ if arriving.is_empty() => {}
+            _ => early.push(EarlyStop { job, claim, arrived_until: *arrivals }),
         }
+    }
+}
+
+/// Somebody whose claims are on their way. Dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Arrival<'d> {
+    deadlines: &'d Deadlines,
+    number: u64,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        let mut table = self.deadlines.table.lock();
+        table.arriving.remove(&self.number);
+        // Of the stops only those are kept whose claim may still come.
+        let first = table.arriving.first().copied();
+        table.early.retain(|stop| first.is_some_and(|first| first <= stop.arrived_until));
     }
 }
 
@@ -156,5 +206,30 @@ impl Watch {
     fn at(&self, job: JobId, now: u64) -> Past {
         let timed_out = self.timeout.is_some_and(|timeout| timeout <= now);
         Past { job, claim: self.claim, renewals: self.renewals, timed_out }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_kept_for_a_claim_that_is_on_its_way_and_no_longer() {
+        let deadlines = Deadlines::new(Arc::default());
+        let kept = || deadlines.table.lock().early.len();
+        deadlines.ask_to_stop(JobId(1), 1);
+        assert_eq!(kept(), 0, "nobody is on the way");
+        let first = deadlines.arrive();
+        deadlines.ask_to_stop(JobId(1), 1);
+        let second = deadlines.arrive();
+        assert_eq!(kept(), 1);
+        drop(first);
+        assert_eq!(kept(), 0, "whoever came later has other claims");
+        deadlines.ask_to_stop(JobId(2), 1);
+        let third = deadlines.arrive();
+        drop(third);
+        assert_eq!(kept(), 1);
+        drop(second);
+        assert_eq!(kept(), 0);
     }
 }

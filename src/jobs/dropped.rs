@@ -15,12 +15,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::act::Finish;
 use super::maintain::STEP;
 use super::new_job::cut_error;
 use super::state::Reason;
+use super::sync::Mutex;
 use super::{Jobs, Token};
 use crate::config::Durability;
 use crate::error::{ErrorKind, Result};

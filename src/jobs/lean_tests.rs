@@ -204,3 +204,63 @@ fn a_job_found_due_is_not_forgotten_when_the_clock_goes_back_before_it_is_promot
         claimed.into_iter().for_each(|lease| drop(lease.into_parts()));
     }
 }
+
+#[test]
+fn a_cancel_between_the_commit_of_a_claim_and_its_lease_shows_on_the_lease_at_once() {
+    let (engine, jobs) = queue();
+    let [first, second] = [(); 2].map(|()| jobs.enqueue(NewJob::new("q", "k")).unwrap().job);
+    let canceller = jobs.clone();
+    engine.once_committed(move || drop(canceller.cancel(first).unwrap()));
+    let leases = jobs.claim(&["q"], 2).unwrap();
+    let asked: Vec<bool> = leases.iter().map(Lease::cancel_requested).collect();
+    assert_eq!((leases[0].job().id, leases[1].job().id, asked), (first, second, vec![true, false]));
+    leases.into_iter().for_each(|lease| drop(lease.into_parts()));
+}
+
+/// A clock that closes a door at a given look at monotonic time: which nobody takes while inside.
+#[derive(Debug, Default)]
+struct ClosesDoor {
+    door: door::Door,
+    looks_left: std::sync::atomic::AtomicU64,
+}
+
+impl crate::clock::Clock for ClosesDoor {
+    fn now_ms(&self) -> u64 {
+        1_000
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        use std::sync::atomic::Ordering::SeqCst;
+        if self.looks_left.fetch_sub(1, SeqCst) == 1 {
+            self.door.close();
+        }
+        1_000
+    }
+}
+
+#[test]
+fn a_completion_that_is_on_its_way_when_its_pool_stops_completes_and_claims_nothing() {
+    let mut claimed_before = 0;
+    // Whichever look of the call the stop comes before; behind the last of them it comes too late.
+    for looks in 1..8 {
+        let (_engine, store) = store();
+        let clock = Arc::new(ClosesDoor::default());
+        let shared: Arc<dyn crate::clock::Clock> = Arc::<ClosesDoor>::clone(&clock);
+        let ids = Arc::new(crate::clock::Ids::seeded(2));
+        let jobs = Jobs::new(RecordStore::new(Arc::clone(store.engine()), shared, ids), JobsOptions::default());
+        let [first, second] = [(); 2].map(|()| jobs.enqueue(NewJob::new("q", "k")).unwrap().job);
+        let token = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts().1;
+        let mut request = ClaimRequest::new(["q"]);
+        request.until = Some(clock.door.clone());
+        clock.looks_left.store(looks, std::sync::atomic::Ordering::SeqCst);
+        let leases = jobs.complete_and_claim(&token, None, &request).unwrap();
+        assert_eq!(jobs.get(first).unwrap().unwrap().state, State::Completed);
+        let stopped = clock.door.is_closed();
+        assert_eq!(leases.is_empty(), stopped, "look {looks}");
+        let untouched = State::Available == jobs.get(second).unwrap().unwrap().state;
+        assert_eq!(untouched, stopped, "look {looks}");
+        claimed_before += u64::from(!stopped);
+        leases.into_iter().for_each(|lease| drop(lease.into_parts()));
+    }
+    assert!((1..7).contains(&claimed_before), "{claimed_before}");
+}

@@ -16,13 +16,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::bell::Sleepers;
 use super::job::JobId;
 use super::line::Line;
 use super::note::{self, Note};
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::window::Place;
 use crate::engine::{Cursor, Observer, Told, Tree};
 

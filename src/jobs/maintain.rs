@@ -23,7 +23,7 @@ use crate::record::{Transaction, View};
 
 /// Most jobs that one upkeep transaction changes.
 pub(crate) const STEP: usize = 64;
-/// Most upkeep transactions of a kind inside one claim.
+/// Most upkeep transactions of a kind that change something inside one claim.
 const STEPS_MAX: usize = 16;
 
 /// What [`Jobs::maintain`] did.
@@ -83,25 +83,28 @@ impl Jobs {
         Ok(done)
     }
 
-    /// Makes available what is due in `queue`, first due first. Stops after [`STEPS_MAX`] steps, and does not even look
-    /// before the time at which the next job is due, where that is known.
+    /// Makes available what is due in `queue`, first due first. Stops after [`STEPS_MAX`] steps that changed something,
+    /// and does not even look before the time at which the next job is due, where that is known.
+    ///
+    /// What can't be read is walked over, however much of it is due at one time: no step counts for it.
     pub(crate) fn promote_due(&self, queue: &str) -> Result<u64> {
-        let mut promoted = 0;
-        for left in (0..STEPS_MAX).rev() {
-            let now = self.shared.store.clock().now_ms();
-            let begun = self.shared.lines.with(queue, |line, _| {
-                let from = line.due.at();
-                (from <= now).then(|| (from, line.due.begin()))
-            });
-            let Some((from, scan)) = begun else { break };
-            // From the floor on: what was due before is gone, and not to be walked over again.
-            let line = || KeyWriter::new().str(queue);
-            let range =
-                KeyRange { start: Bound::Included(line().u64(from).finish()), end: Bound::Included(line().finish()) };
+        let now = self.shared.store.clock().now_ms();
+        let begun = self.shared.lines.with(queue, |line, _| {
+            let from = line.due.at();
+            (from <= now).then(|| (from, line.due.begin()))
+        });
+        let Some((from, scan)) = begun else { return Ok(0) };
+        // From the floor on: what was due before is gone, and not to be walked over again.
+        let line = || KeyWriter::new().str(queue);
+        let range =
+            KeyRange { start: Bound::Included(line().u64(from).finish()), end: Bound::Included(line().finish()) };
+        let (mut promoted, mut steps, mut is_synced) = (0, 0, true);
+        let mut after: Option<Vec<u8>> = None;
+        let next = loop {
             let page = self
                 .shared
                 .store
-                .read(|view| view.index_range(&DUE, range.clone(), Direction::Ascending, None, STEP))?;
+                .read(|view| view.index_range(&DUE, range.clone(), Direction::Ascending, after.as_deref(), STEP))?;
             let mut due = Vec::new();
             let mut next = None;
             for entry in &page.entries {
@@ -118,12 +121,11 @@ impl Jobs {
             let is_all = page.resume.is_none() && due.len() == page.entries.len();
             let next = if is_all { None } else { next };
             if due.is_empty() {
-                self.shared.lines.with(queue, |line, _| line.due.end(scan, next));
-                break;
+                break next;
             }
             // One sync for all steps: the last one makes those before it durable, and visible, too.
-            let is_last = left == 0 || is_all || next.is_some_and(|next| next > now);
-            let durability = if is_last { self.durability } else { Durability::Buffered };
+            let ends = is_all || next.is_some_and(|next| next > now);
+            let durability = if ends || steps + 1 == STEPS_MAX { self.durability } else { Durability::Buffered };
             let step = self.shared.store.transact(durability, |txn| {
                 let mut step = 0;
                 for id in &due {
@@ -138,13 +140,21 @@ impl Jobs {
                 Ok(step)
             })?;
             promoted += step;
-            // Only now: a step that failed leaves the floor where its jobs are. One that can't be read is passed over,
-            // here and, as the floor rises above it, until it is told anew.
-            self.shared.lines.with(queue, |line, _| line.due.end(scan, next));
-            if is_last {
-                break;
+            steps += usize::from(step > 0);
+            if step > 0 {
+                is_synced = durability == self.durability;
             }
+            if ends || steps == STEPS_MAX {
+                break next;
+            }
+            after = page.resume;
+        };
+        if !is_synced {
+            self.shared.store.engine().sync()?;
         }
+        // Only now: a step that failed leaves the floor where its jobs are. One that can't be read is passed over,
+        // here and, as the floor rises above it, until it is told anew.
+        self.shared.lines.with(queue, |line, _| line.due.end(scan, next));
         Ok(promoted)
     }
 
@@ -212,8 +222,14 @@ impl Jobs {
                 let page = view.index_page(&LEASE, opening.clone(), Direction::Ascending, after.as_deref(), STEP)?;
                 let mut unknown = Vec::new();
                 for entry in &page.entries {
-                    if !self.shared.deadlines.contains(parse_key(&entry.primary)?) {
-                        unknown.extend(view.get::<Pair>(&entry.primary)?);
+                    if self.shared.deadlines.contains(parse_key(&entry.primary)?) {
+                        continue;
+                    }
+                    match view.get::<Pair>(&entry.primary) {
+                        Ok(pair) => unknown.extend(pair),
+                        // It stays until the next opening sets it aside; verify reports it.
+                        Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok((unknown, page.resume))

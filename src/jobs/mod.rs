@@ -27,6 +27,22 @@
 //! promoted, expired leases taken back and old jobs pruned inside claims and by [`Jobs::maintain`]. Limits: the claims
 //! of concurrent callers interleave, so the order is exact per claim and not
 //! over claims in flight.
+//!
+//! Which test holds which rule, beside those of each file (`tests/` unless it says `src`):
+//!
+//! ```text
+//! every edge and refusal of the machine     src transition_tests (until nothing is new) · jobs_model::walk, through the store
+//! everything at random, with reopenings     jobs_model::random against a model of the rules · queue_order · queue_threads
+//! acknowledged is kept, result with state   jobs: complete_with… · kill, queue_poison: processes that die
+//! fencing, also across a reopening          queue_traps: a_stale_workers_ack… · queue_threads: a_token_of_an_older_attempt…
+//! exact order, the same after a restart     queue_order: claims_come_in_exact_order… and its sabotaged twin
+//! cost of each step, what it writes         queue_cost · src lean_tests, which also runs every body twice
+//! no lost wake-up, no herd                  src bell::models (every schedule that shuttle picks) · queue_wake
+//! nothing missing in front of the horizon   src window_tests
+//! damage stops nothing and is found         src damage_tests
+//! one test for each trap of the field       queue_traps
+//! the pool: panics, renewal, stop, drop     worker_pool · queue_close
+//! ```
 
 mod act;
 mod apply;
@@ -35,6 +51,7 @@ mod bell;
 mod by_token;
 mod claim;
 mod deadlines;
+mod door;
 mod dropped;
 mod enqueue;
 mod floor;
@@ -55,19 +72,20 @@ pub mod recovery;
 mod repair;
 mod schema;
 mod state;
+mod sync;
 mod token;
 mod transition;
 mod txn;
 mod window;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod lean_tests;
 #[cfg(test)]
 mod window_tests;
 
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use crate::config::Durability;
 use crate::engine::{Epoch, Observer};
@@ -121,9 +139,9 @@ struct Shared {
     lines: Arc<lines::Lines>,
     deadlines: deadlines::Deadlines,
     dropped: dropped::Dropped,
-    /// Whether the queue is closing and hands nothing out any more. A claim holds it for reading while it commits, so
-    /// whoever sets it knows that every claim is either to be seen or not to be.
-    closing: RwLock<bool>,
+    /// Closed when the queue is closing and hands nothing out any more. A claim is inside while it commits, so whoever
+    /// closes it knows that every claim is either to be seen or not to be.
+    door: door::Door,
 }
 
 impl Shared {
@@ -141,8 +159,8 @@ impl Jobs {
         let observer: Arc<dyn Observer> = Arc::<lines::Lines>::clone(&lines);
         store.engine().observe(Arc::downgrade(&observer));
         let deadlines = deadlines::Deadlines::new(Arc::clone(&lines));
-        let (dropped, closing) = (dropped::Dropped::default(), RwLock::default());
-        let shared = Shared { store, lines, deadlines, dropped, closing };
+        let (dropped, door) = (dropped::Dropped::default(), door::Door::default());
+        let shared = Shared { store, lines, deadlines, dropped, door };
         Jobs { shared: Arc::new(shared), durability: options.durability }
     }
 

@@ -1,27 +1,38 @@
 //! Reads: each answer is one point in time, and no read changes state.
 //!
-//! A list walks index entries, never jobs: without a filter the order index; with one, the entries of every matching
+//! A list walks index entries, not jobs: without a filter the order index; with one, the entries of every matching
 //! (queue, state) group, merged by sequence. The groups come from the counters, so an empty one costs nothing. `kind`
 //! stands in the entries. A page looks at no more than [`EXAMINED_MAX`] entries and ends once its jobs carry
 //! [`PAGE_BYTES`]; then it is short, and `next` says where to go on.
+//!
+//! The honest limit: the jobs of one state in more than [`GROUPS_MAX`] queues are not merged, which would have to look
+//! into each queue for every page. They are picked out of all jobs in order, whose claims are read for that: a page
+//! looks at no more than [`READ_MAX`] of them, so where the state is rare it may be short, or even empty, with a `next`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::ops::Bound;
 
 use super::apply::Past;
 use super::enqueue::parse_key;
 use super::new_job::{check_limit, check_name};
-use super::pair::Pair;
-use super::schema::{ORDER, STATE, STATES, attempts_key};
+use super::pair::{Head, Pair};
+use super::schema::{ORDER, STATE, STATES, attempts_key, state_group};
 use super::state::State;
 use super::{Attempts, Counts, Job, JobId, Jobs};
-use crate::engine::{Direction, KeyRange};
+use crate::engine::{Direction, KeyRange, Tree};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyReader, KeyWriter};
 use crate::record::{Index, PAGE_BYTES, View, catalog};
 
 /// Most index entries that one page of a list looks at.
 const EXAMINED_MAX: usize = 50_000;
+/// Most (queue, state) groups that a list merges.
+const GROUPS_MAX: usize = 1_024;
+/// Most counters that a page looks through for them.
+const COUNTERS_MAX: usize = 8 * GROUPS_MAX;
+/// Most jobs that one page reads to pick out those in a state.
+const READ_MAX: usize = 10_000;
 /// Index entries read at once for one group.
 const GROUP_PAGE: usize = 100;
 
@@ -97,7 +108,8 @@ impl Jobs {
     }
 
     /// One page of at most `limit` (1..=1,000) jobs, oldest enqueue first, behind an earlier page's `next`. A page ends
-    /// early once its jobs carry 32 MiB.
+    /// early once its jobs carry 32 MiB, or when few of those that it looked at are asked for; only one without a `next`
+    /// is the last.
     ///
     /// # Errors
     /// `Invalid` for a limit or a name out of bounds, or an `after` of another filter.
@@ -157,36 +169,87 @@ fn groups(view: &View<'_>, queue: Option<&str>) -> Result<Vec<(String, State, u6
     Ok(groups)
 }
 
-fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result<JobPage> {
-    let mut lines = Vec::new();
-    if filter.queue.is_none() && filter.state.is_none() {
-        lines.push(Line::new(&ORDER, KeyWriter::new(), after));
-    } else {
-        for (queue, state, _) in groups(view, filter.queue.as_deref())? {
-            if filter.state.is_none_or(|wanted| wanted == state) {
-                lines.push(Line::new(&STATE, KeyWriter::new().str(&queue).u8(state.number()), after));
+/// The queues that have jobs in `state`; `None` when there are too many to merge, or to look through.
+fn queues_in(view: &View<'_>, state: State) -> Result<Option<Vec<String>>> {
+    let mut rest = KeyRange::prefix(&keys::counter(STATES.number, &[]));
+    let (mut queues, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let page = view.reader().scan(Tree::Counter, &rest, Direction::Ascending, GROUPS_MAX)?;
+        for (key, _) in &page.entries {
+            let mut parts = KeyReader::new(keys::split_counter(key)?);
+            let queue = parts.str()?;
+            if State::from_number(parts.u8()?)? == state {
+                queues.push(queue);
             }
         }
+        looked_at += page.entries.len();
+        match page.resume {
+            _ if queues.len() > GROUPS_MAX => return Ok(None),
+            None => return Ok(Some(queues)),
+            Some(_) if looked_at >= COUNTERS_MAX => return Ok(None),
+            Some(resume) => rest = rest.behind(&resume, Direction::Ascending),
+        }
     }
+}
+
+fn list(view: &View<'_>, filter: &JobFilter, after: u64, limit: usize) -> Result<JobPage> {
+    let in_order = || vec![Line::new(&ORDER, KeyWriter::new(), after)];
+    let group = |queue: &str, state: State| Line::new(&STATE, state_group(queue, state), after);
+    // In which state the jobs of these lines have to be, where that is not what the lines are about.
+    let mut wanted = None;
+    let lines = match (&filter.queue, filter.state) {
+        (None, None) => in_order(),
+        (Some(queue), state) => {
+            let states = groups(view, Some(queue))?.into_iter().map(|(_, other, _)| other);
+            states.filter(|other| state.is_none_or(|state| state == *other)).map(|state| group(queue, state)).collect()
+        }
+        (None, Some(state)) => match queues_in(view, state)? {
+            Some(queues) => queues.iter().map(|queue| group(queue, state)).collect(),
+            None => {
+                wanted = Some(state);
+                in_order()
+            }
+        },
+    };
+    let mut merged = Merged::new(view, lines, limit)?;
     let mut page = JobPage::default();
     let (mut last, mut bytes) = (after, 0);
-    for _ in 0..EXAMINED_MAX {
-        let Some(entry) = next_of(view, &mut lines)? else { return Ok(page) };
+    for _ in 0..if wanted.is_some() { READ_MAX } else { EXAMINED_MAX } {
+        let Some(entry) = merged.next(view)? else { return Ok(page) };
         if page.jobs.len() == limit || bytes >= PAGE_BYTES {
             page.next = Some(next_text(filter, last));
             return Ok(page);
         }
         last = entry.sequence;
-        if filter.kind.as_ref().is_none_or(|kind| *kind == entry.kind) {
-            let pair = view
-                .get::<Pair>(&keys::job(entry.id.0))?
-                .ok_or_else(|| Error::corrupt(format!("job {}: in an index, but there is no such job", entry.id)))?;
-            bytes += pair.carried_bytes();
+        if filter.kind.as_ref().is_some_and(|kind| *kind != entry.kind) {
+            continue;
+        }
+        if let Some(state) = wanted {
+            let (may_be, read) = may_be_in(view, entry.id, state)?;
+            bytes += read;
+            if !may_be {
+                continue;
+            }
+        }
+        let pair = view
+            .get::<Pair>(&keys::job(entry.id.0))?
+            .ok_or_else(|| Error::corrupt(format!("job {}: in an index, but there is no such job", entry.id)))?;
+        bytes += pair.carried_bytes();
+        if wanted.is_none_or(|state| state == pair.head.state) {
             page.jobs.push(pair.job());
         }
     }
     page.next = Some(next_text(filter, last));
     Ok(page)
+}
+
+/// Whether a job may be in `state` by its claim alone, without its payload; and the bytes of what may be large there.
+fn may_be_in(view: &View<'_>, id: JobId, state: State) -> Result<(bool, usize)> {
+    match view.get_part::<Head>(catalog::CLAIM, &keys::claim(id.0))? {
+        Some(head) => Ok((head.state == state, head.checkpoint.map_or(0, |checkpoint| checkpoint.as_str().len()))),
+        // Nothing has happened to it since its enqueue.
+        None => Ok((matches!(state, State::Available | State::Scheduled), 0)),
+    }
 }
 
 /// The entries of one group of an index, in order of their sequence.
@@ -195,6 +258,8 @@ struct Line {
     prefix: Vec<u8>,
     after: u64,
     read: VecDeque<Entry>,
+    /// How many entries are read at once.
+    page: usize,
     at_end: bool,
 }
 
@@ -206,7 +271,7 @@ struct Entry {
 
 impl Line {
     fn new(index: &'static Index<Pair>, prefix: KeyWriter, after: u64) -> Self {
-        Line { index, prefix: prefix.finish(), after, read: VecDeque::new(), at_end: false }
+        Line { index, prefix: prefix.finish(), after, read: VecDeque::new(), page: GROUP_PAGE, at_end: false }
     }
 
     /// The sequence of its first entry.
@@ -214,7 +279,7 @@ impl Line {
         if self.read.is_empty() && !self.at_end {
             let start = KeyWriter::new().raw(&self.prefix).u64(self.after).finish();
             let range = KeyRange { start: Bound::Excluded(start), end: Bound::Included(self.prefix.clone()) };
-            let page = view.index_range(self.index, range, Direction::Ascending, None, GROUP_PAGE)?;
+            let page = view.index_range(self.index, range, Direction::Ascending, None, self.page)?;
             self.at_end = page.resume.is_none();
             for entry in page.entries {
                 let behind = entry.parts.get(self.prefix.len()..).unwrap_or_default();
@@ -228,17 +293,32 @@ impl Line {
     }
 }
 
-/// Takes the oldest entry of all lines.
-fn next_of(view: &View<'_>, lines: &mut [Line]) -> Result<Option<Entry>> {
-    let mut oldest: Option<(u64, usize)> = None;
-    for (place, line) in lines.iter_mut().enumerate() {
-        if let Some(sequence) = line.head(view)?
-            && oldest.is_none_or(|(least, _)| sequence < least)
-        {
-            oldest = Some((sequence, place));
+/// Several lines as one, oldest entry first.
+struct Merged {
+    lines: Vec<Line>,
+    /// The lines that have entries left, by the sequence of their first.
+    heads: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+impl Merged {
+    /// Of which about `limit` entries will be taken.
+    fn new(view: &View<'_>, mut lines: Vec<Line>, limit: usize) -> Result<Self> {
+        let mut heads = BinaryHeap::with_capacity(lines.len());
+        let share = (2 * limit / lines.len().max(1)).clamp(4, GROUP_PAGE);
+        for (place, line) in lines.iter_mut().enumerate() {
+            line.page = share;
+            heads.extend(line.head(view)?.map(|sequence| Reverse((sequence, place))));
         }
+        Ok(Merged { lines, heads })
     }
-    Ok(oldest.and_then(|(_, place)| lines.get_mut(place)).and_then(|line| line.read.pop_front()))
+
+    fn next(&mut self, view: &View<'_>) -> Result<Option<Entry>> {
+        let Some(Reverse((_, place))) = self.heads.pop() else { return Ok(None) };
+        let Some(line) = self.lines.get_mut(place) else { return Ok(None) };
+        let entry = line.read.pop_front();
+        self.heads.extend(line.head(view)?.map(|sequence| Reverse((sequence, place))));
+        Ok(entry)
+    }
 }
 
 /// 24 hex digits: the sequence read last, and the checksum of the filter.

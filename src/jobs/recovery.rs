@@ -1,4 +1,5 @@
-//! The startup sweep, and its counterpart at a clean close. Both apply the events of live code.
+//! The startup sweep, its counterpart at a clean close, and the one of a restored state. All of them apply the events of
+//! live code.
 //!
 //! Only one process owns the store, so at open every lease of another epoch is dead, exactly, with no grace period. The
 //! sweep reads the lease index, which holds executing jobs only, so its cost follows their number and not the size of
@@ -42,6 +43,16 @@ pub fn sweep(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
     end_leases(store, |held| held != epoch, |now| Event::Crash { now })
 }
 
+/// As [`sweep`], for a state that came from another store: its workers may be at work on these jobs over there, so no
+/// crash is counted and no attempt. A sweep of such a state that is interrupted has written to it, so what it had not
+/// come to counts as crashed at the next opening.
+///
+/// # Errors
+/// Those of the store. What was swept before stays swept.
+pub fn sweep_restored(store: &RecordStore, epoch: Epoch) -> Result<SweepReport> {
+    end_leases(store, |held| held != epoch, |now| Event::Release { now })
+}
+
 impl Jobs {
     /// Releases every lease of this opening, for a clean close: no crash is counted and no attempt. Tokens are over,
     /// and nothing is claimed any more: what is let go here would only be held again when the store closes.
@@ -50,7 +61,9 @@ impl Jobs {
     /// Those of the store.
     pub fn release_all_on_close(&self) -> Result<SweepReport> {
         // Waits for the claims that are being committed: their leases are among those to be let go.
-        *self.shared.closing.write() = true;
+        self.shared.door.close();
+        // Whoever waits for a job learns that there is none to come.
+        self.shared.lines.lock().call_all();
         self.fail_dropped()?;
         let epoch = self.shared.epoch();
         end_leases(&self.shared.store, |held| held == epoch, |now| Event::Release { now })

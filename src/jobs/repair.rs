@@ -13,7 +13,7 @@
 
 use super::apply::Past;
 use super::enqueue::{Sequence, parse_key};
-use super::maintain::readable;
+use super::maintain::{STEP, readable};
 use super::pair::Pair;
 use super::schema::{LEASE, ORDER, attempts_key, sequence_key};
 use crate::config::Durability;
@@ -57,9 +57,9 @@ pub fn verify(view: &View<'_>, report: &mut Report) -> Result<()> {
         Ok(sequence) => {
             let given = sequence.unwrap_or_default().last;
             // Without an index to go by, which was reported, the last job is not known.
-            let highest = damage(highest(view))?.map_or(0, |highest| highest.last);
-            if highest > given {
-                let what = format!("the last number given out is {given}, yet there is a job with {highest}");
+            let last = damage(last_given(view))?.unwrap_or_default();
+            if last > given {
+                let what = format!("the last number given out is {given}, yet there is a job with {last}");
                 report.violation(ViolationKind::ReferenceBroken, Tree::Meta, &sequence_key(), what);
             }
         }
@@ -163,18 +163,23 @@ fn places(key: &[u8]) -> Vec<(Tree, Vec<u8>)> {
     places
 }
 
-/// Brings the enqueue order up to the jobs: no number may be given out twice.
+/// Brings the enqueue order up to the jobs, which have been repaired by now: who is enqueued next stands behind them.
+///
+/// That is all that the two numbers are for. What was given out to jobs that are gone, pruned or in quarantine, may come
+/// again where the record of it was lost: nothing keeps a number beyond its job, and ids are told apart by their random
+/// half.
 fn enqueue_order(run: &mut Repairer<'_>) -> Result<()> {
     let key = sequence_key();
     let store = run.store();
-    let (wrong, highest) = store.read(|view| {
-        let highest = highest(view)?;
+    let (wrong, last) = store.read(|view| {
+        let last = last_given(view)?;
         let found = damage(view.get_part::<Sequence>(catalog::QUEUE_SEQUENCE, &key))?;
-        Ok((found.map_or(true, |found| found.unwrap_or_default().last < highest.last), highest))
+        Ok((found.map_or(true, |found| found.unwrap_or_default().last < last), last))
     })?;
     if !wrong {
         return Ok(());
     }
+    let mark_ms = mark(store)?;
     run.step(|txn: &mut Transaction<'_>, changes: &mut Changes| {
         // While it can't be read nobody enqueues. Where it could, it may have grown meanwhile.
         let found = match damage(txn.get_part::<Sequence>(catalog::QUEUE_SEQUENCE, &key))? {
@@ -184,31 +189,52 @@ fn enqueue_order(run: &mut Repairer<'_>) -> Result<()> {
                 Sequence::default()
             }
         };
-        let right = Sequence { last: found.last.max(highest.last), mark_ms: found.mark_ms.max(highest.mark_ms) };
+        let right = Sequence { last: found.last.max(last), mark_ms: found.mark_ms.max(mark_ms) };
         txn.put_part(catalog::QUEUE_SEQUENCE, &key, &right)?;
         changes.references += 1;
         Ok(())
     })
 }
 
-/// The least enqueue order that all jobs there are could have come from: the number of the last, and the mark of the
-/// last that was to run at once. Both only grow from job to job.
-fn highest(view: &View<'_>) -> Result<Sequence> {
-    let mut highest = Sequence::default();
+/// The number of the last job that can be read: no number that is given out from now on may be below it.
+fn last_given(view: &View<'_>) -> Result<u64> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = view.index_page(&ORDER, KeyWriter::new(), Direction::Descending, after.as_deref(), 64)?;
         for entry in &page.entries {
-            let Ok(Some(pair)) = damage(view.get::<Pair>(&entry.primary))? else { continue };
-            highest.last = highest.last.max(pair.body.sequence);
-            if !pair.body.scheduled {
-                highest.mark_ms = pair.body.run_at;
-                return Ok(highest);
+            if let Ok(Some(pair)) = damage(view.get::<Pair>(&entry.primary))? {
+                return Ok(pair.body.sequence);
             }
         }
         match page.resume {
             Some(resume) => after = Some(resume),
-            None => return Ok(highest),
+            None => return Ok(0),
+        }
+    }
+}
+
+/// The least mark behind which a job that is to run at once stands behind every such job there is.
+///
+/// All jobs are looked at: a job does not say whether it was to run at once or at a time that was past already, and of
+/// the latter the last one may have the earliest time of all.
+fn mark(store: &RecordStore) -> Result<u64> {
+    let mut mark = 0;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let resume = store.read(|view| {
+            let page = view.index_page(&ORDER, KeyWriter::new(), Direction::Ascending, after.as_deref(), STEP)?;
+            for entry in &page.entries {
+                if let Ok(Some(pair)) = damage(view.get::<Pair>(&entry.primary))?
+                    && !pair.body.scheduled
+                {
+                    mark = mark.max(pair.body.run_at);
+                }
+            }
+            Ok(page.resume)
+        })?;
+        match resume {
+            Some(resume) => after = Some(resume),
+            None => return Ok(mark),
         }
     }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Ids};
 use crate::config::{Config, Durability};
+use crate::engine::Engine;
+use crate::engine::local::disk::Disk;
+use crate::engine::local::opener::StoreOpener;
 use crate::engine::local::rescue::Rescue;
 use crate::engine::wrap::FollowEngine;
 use crate::error::{Error, Result};
 
 use super::policy::SnapshotPolicy;
 use super::rebuild::FromSnapshots;
-use super::{MlPersistence, Replica, compose, open};
+use super::{MlPersistence, RecoveryReport, Replica, compose, open};
 
 /// Which store holds the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +46,14 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     ids: Option<Arc<Ids>>,
     snapshot_policy: Option<SnapshotPolicy>,
+    ground: Option<Ground>,
+}
+
+/// What a folder lies on, where the caller brings it.
+#[derive(Debug, Clone)]
+struct Ground {
+    disk: Arc<dyn Disk>,
+    opener: Arc<dyn StoreOpener>,
 }
 
 macro_rules! settings {
@@ -73,6 +84,7 @@ impl Builder {
             clock: None,
             ids: None,
             snapshot_policy: None,
+            ground: None,
         }
     }
 
@@ -130,6 +142,34 @@ impl Builder {
     #[must_use]
     pub fn snapshot_policy(mut self, policy: SnapshotPolicy) -> Self {
         self.snapshot_policy = Some(policy);
+        self
+    }
+
+    /// Opens the folder on this disk, with the stores that this opener brings, whatever [`engine`](Self::engine) says: for
+    /// tests that pull the plug on a whole store, or make its disk or its store fail. Snapshot files stay on the disk of
+    /// the operating system.
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// use std::sync::Arc;
+    /// use ml_persistence::MlPersistence;
+    /// use ml_persistence::engine::local::sim::SimDisk;
+    /// use ml_persistence::engine::memory::MemoryOpener;
+    ///
+    /// let open = |disk: &SimDisk| {
+    ///     let disk = Arc::new(disk.clone());
+    ///     MlPersistence::builder("/data").on(disk.clone(), Arc::new(MemoryOpener::in_folder(disk))).open()
+    /// };
+    /// let disk = SimDisk::recording();
+    /// open(&disk)?.namespace("cache")?.put("k", "v")?;
+    /// let after_a_power_cut = open(&disk.crash(1))?;
+    /// assert_eq!(after_a_power_cut.namespace("cache")?.get_as::<String>("k")?.as_deref(), Some("v"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on(mut self, disk: Arc<dyn Disk>, opener: Arc<dyn StoreOpener>) -> Self {
+        self.ground = Some(Ground { disk, opener });
         self
     }
 
@@ -192,10 +232,11 @@ impl Builder {
         config.check()?;
         let policy = self.snapshot_policy.filter(|_| !self.read_only);
         if let Some(policy) = &policy {
-            policy.check(self.folder.as_deref(), &config)?;
+            // Snapshots are files of the operating system, and lie in the folder.
+            policy.check(self.folder.as_deref().filter(|_| self.ground.is_none()), &config)?;
         }
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = open::engine(self.engine, self.folder.as_deref(), &config, self.read_only, rescue)?;
+        let (engine, mut report) = self.open_engine(&config, rescue)?;
         report.epoch = engine.epoch().number;
         compose(engine, &config, self.durability, report, started_ms, self.read_only, policy)
     }
@@ -212,12 +253,21 @@ impl Builder {
         let config = self.config()?;
         config.check()?;
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) =
-            open::engine(self.engine, self.folder.as_deref(), &config, false, &FromSnapshots::OWN)?;
+        let (engine, mut report) = self.open_engine(&config, &FromSnapshots::OWN)?;
         report.epoch = engine.epoch().number;
         let engine = Arc::new(FollowEngine::new(engine));
         let db = compose(engine, &config, self.durability, report, started_ms, true, None)?;
         Ok(Replica::new(db, self))
+    }
+
+    fn open_engine(&self, config: &Config, rescue: &dyn Rescue) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
+        match (&self.ground, self.folder.as_deref()) {
+            (Some(Ground { disk, opener }), Some(folder)) => {
+                open::local(Arc::clone(disk), folder, Arc::clone(opener), config, self.read_only, rescue)
+            }
+            (Some(_), None) => Err(Error::invalid("folder: a disk is given, and no folder on it")),
+            (None, folder) => open::engine(self.engine, folder, config, self.read_only, rescue),
+        }
     }
 
     pub(super) fn folder(&self) -> Option<&Path> {

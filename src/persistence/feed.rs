@@ -1,5 +1,7 @@
 //! The change feed as hosts read it: which record or value changed at which cursor.
 
+use std::time::Duration;
+
 use super::MlPersistence;
 use crate::engine::{Change, Cursor, Tree};
 use crate::error::Result;
@@ -52,6 +54,32 @@ impl MlPersistence {
                 return Ok(page);
             }
         }
+    }
+
+    /// Waits until something was committed behind `after`, at most for `at_most` of real time; answers whether something
+    /// was. A hint for those who follow [`changes`](Self::changes) and would rather not ask all the time: what it tells of
+    /// may be of no interest there (indexes, counters), and whoever asks without it misses nothing.
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// use std::time::Duration;
+    /// let db = ml_persistence::MlPersistence::in_memory().open()?;
+    /// let mut seen = db.cursor();
+    /// db.namespace("cache")?.put("k", "v")?;
+    /// while db.watch(&seen, Duration::from_millis(10))? {
+    ///     let page = db.changes(&seen, 100)?;
+    ///     assert_eq!(page.changes[0].key, "k");
+    ///     seen = page.cursor;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a cursor of another store, also when the state is replaced meanwhile; `Unsupported` on a store opened
+    /// for reading; `Closed`, also for those who wait when the store is closed.
+    pub fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.engine().watch(after, at_most)
     }
 }
 

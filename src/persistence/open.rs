@@ -53,7 +53,8 @@ pub(super) fn engine(
     }
 }
 
-fn local(
+/// Opens the engine over the store that this opener brings, in a folder on this disk.
+pub(super) fn local(
     disk: Arc<dyn Disk>,
     folder: &Path,
     opener: Arc<dyn StoreOpener>,

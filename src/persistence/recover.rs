@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::engine::{Epoch, ORIGIN_KEY, Tree};
 use crate::error::{ErrorKind, Result};
 use crate::jobs::recovery::{self, SweepReport};
 use crate::jobs::{self, set_aside_unreadable_leases};
@@ -14,9 +15,16 @@ use crate::record::{RecordStore, quarantine};
 
 use super::RecoveryReport;
 
+/// How leases of another opening are ended.
+type Sweep = fn(&RecordStore, Epoch) -> Result<SweepReport>;
+
 /// Ends every lease of an earlier opening, then removes what was staged for commits that never came.
+///
+/// A state that came from another store, and that nothing was written to here, had its leases granted there: that they
+/// end is no crash. (The first write of the sweep ends that: of one that is interrupted the repetition counts the rest.)
 pub(super) fn recover(records: &RecordStore, report: &mut RecoveryReport) -> Result<()> {
-    let swept = sweep_leases(records, report)?;
+    let is_restored = records.engine().get(Tree::Meta, ORIGIN_KEY)?.is_some();
+    let swept = sweep_leases(records, report, if is_restored { recovery::sweep_restored } else { recovery::sweep })?;
     report.jobs_requeued = swept.requeued;
     report.jobs_discarded = swept.discarded;
     report.jobs_cancelled = swept.cancelled;
@@ -32,9 +40,9 @@ pub(super) fn recover(records: &RecordStore, report: &mut RecoveryReport) -> Res
 }
 
 /// What a sweep had done before it met damage is not in the answer, since it could not say so.
-fn sweep_leases(records: &RecordStore, report: &mut RecoveryReport) -> Result<SweepReport> {
+fn sweep_leases(records: &RecordStore, report: &mut RecoveryReport, sweep: Sweep) -> Result<SweepReport> {
     let epoch = records.engine().epoch();
-    let mut first = match recovery::sweep(records, epoch) {
+    let mut first = match sweep(records, epoch) {
         Ok(swept) if swept.unreadable == 0 => return Ok(swept),
         Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
         met => met.unwrap_or_default(),
@@ -42,7 +50,7 @@ fn sweep_leases(records: &RecordStore, report: &mut RecoveryReport) -> Result<Sw
     let again = set_aside_unreadable_leases(records).and_then(|(jobs, entries)| {
         report.quarantined += jobs;
         report.repaired += entries;
-        recovery::sweep(records, epoch)
+        sweep(records, epoch)
     });
     let second = match again {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -50,7 +58,7 @@ fn sweep_leases(records: &RecordStore, report: &mut RecoveryReport) -> Result<Sw
                 quarantine::repair(run)?;
                 jobs::repair(run)
             })?;
-            recovery::sweep(records, epoch)?
+            sweep(records, epoch)?
         }
         again => again?,
     };

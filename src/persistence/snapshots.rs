@@ -55,8 +55,8 @@ impl MlPersistence {
     /// All or nothing, a crash included. A store with data keeps it unless `replace` says that it shall go; then commits
     /// that were acknowledged while the import was at work are gone, too, and tokens of before are over.
     ///
-    /// A job that was executing when the snapshot was made is swept, as at an opening: its worker is elsewhere. That sweep,
-    /// and any other write, begins a history of this store's own, which no further delta fits; a copy that is to follow
+    /// A job that was executing when the snapshot was made goes back to its place in line, and no crash of it is counted:
+    /// its worker is elsewhere. That sweep, and any other write, begins a history of this store's own, which no further delta fits; a copy that is to follow
     /// its source is a [`Replica`](crate::Replica).
     ///
     /// # Errors

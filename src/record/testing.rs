@@ -5,12 +5,16 @@
 //! damage.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::sync::{Arc, Weak};
 
+#[cfg(not(shuttle))]
 use parking_lot::Mutex;
 
 use crate::clock::{Ids, ManualClock};
 use crate::config::Durability;
+#[cfg(shuttle)]
+use crate::engine::local::sync::modelled::Mutex;
 use crate::engine::*;
 use crate::error::{Error, Result};
 
@@ -24,6 +28,20 @@ pub(crate) struct TestEngine {
     maps: Mutex<Maps>,
     last: Mutex<Writes>,
     observers: Observers,
+    /// Held over a commit and what is told of it.
+    commits: Mutex<()>,
+    tells_first: Mutex<bool>,
+    hook: Mutex<Hook>,
+}
+
+/// What a test does behind the next commit, before its caller hears of it.
+#[derive(Default)]
+struct Hook(Option<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// A store over a fresh [`TestEngine`], at 1,000 ms.
@@ -45,6 +63,17 @@ impl TestEngine {
             Some(value) => self.maps.lock().insert((tree, key.to_vec()), Value::from(value)),
             None => self.maps.lock().remove(&(tree, key.to_vec())),
         };
+    }
+
+    /// Has `hook` run once the next commit is done, before its caller is answered.
+    pub(crate) fn once_committed(&self, hook: impl FnOnce() + Send + 'static) {
+        self.hook.lock().0 = Some(Box::new(hook));
+    }
+
+    /// From here on observers are told of a commit while reads do not see it yet: for those who check checkers.
+    #[cfg(shuttle)]
+    pub(crate) fn tell_before_it_is_visible(&self) {
+        *self.tells_first.lock() = true;
     }
 
     /// Every entry of a tree.
@@ -150,7 +179,8 @@ impl Txn for TestTxn<'_> {
 
 impl Engine for TestEngine {
     fn transact(&self, _options: &TxnOptions, body: &mut dyn FnMut(&mut dyn Txn) -> Result<()>) -> Result<Committed> {
-        let mut maps = self.maps.lock();
+        let in_order = self.commits.lock();
+        let maps = self.maps.lock().clone();
         let mut run = || {
             let mut txn = TestTxn { maps: &maps, writes: Writes::new(), added: HashSet::new() };
             body(&mut txn).map(|()| txn.writes)
@@ -158,18 +188,32 @@ impl Engine for TestEngine {
         let first = run()?;
         let writes = run()?;
         assert_eq!(first, writes, "a body that runs twice does the same twice");
+        let tell = || {
+            self.observers.tell(self.cursor(), |tree, range, hit| {
+                for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
+                    hit(key, value.is_some());
+                }
+            });
+        };
+        let tells_first = *self.tells_first.lock();
+        if tells_first {
+            tell();
+        }
+        let mut maps = self.maps.lock();
         for (place, value) in &writes {
             match value {
                 Some(value) => maps.insert(place.clone(), value.clone()),
                 None => maps.remove(place),
             };
         }
-        self.observers.tell(self.cursor(), |tree, range, hit| {
-            for ((_, key), value) in writes.iter().filter(|((of, key), _)| *of == tree && range.contains(key)) {
-                hit(key, value.is_some());
-            }
-        });
+        drop(maps);
+        if !tells_first {
+            tell();
+        }
         *self.last.lock() = writes;
+        drop(in_order);
+        let hook = self.hook.lock().0.take();
+        hook.into_iter().for_each(|hook| hook());
         Ok(Committed::at(self.cursor()))
     }
 

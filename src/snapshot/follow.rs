@@ -28,7 +28,9 @@ pub const FILE_ENDING: &str = "mlsnap";
 pub struct ReplicaStatus {
     /// The cursor of its source that it has reached; `None` before the first snapshot.
     pub cursor: Option<Cursor>,
-    /// Where a delta leads that has been applied in part, after an interruption: apply it again.
+    /// Where a delta leads that is being applied in several transactions, or was when it was interrupted: apply it again
+    /// then. As long as this is set, reads may meet some of its writes and not others; one that sees any of them sees
+    /// this set, too.
     pub applying: Option<Cursor>,
 }
 

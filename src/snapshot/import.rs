@@ -7,8 +7,8 @@
 //!
 //! A delta holds the last word on every key that changed since its base, so it also fits a state anywhere between base and
 //! end on the same branch of history, and applying it again changes nothing. One that goes past what a transaction takes
-//! is applied in several; until the last is in, the state is neither the old nor the new one, a note in `meta` says so,
-//! and only this delta or a later one from the same base can be imported.
+//! is applied in several; until the last is in, the state is neither the old nor the new one, a note in `meta` says so
+//! from the first of them on, and only this delta or a later one of the same history can be imported.
 
 use std::path::Path;
 
@@ -23,8 +23,8 @@ use crate::engine::{ChainHash, Cursor, Engine, Fresh, Position, Tree, TxnOptions
 use crate::error::{Error, ErrorKind, Result};
 use crate::record;
 
-/// Writes of a delta in one transaction.
-const STEP_WRITES: usize = 16 << 10;
+/// Writes of a delta in one transaction; few in tests, so that small deltas take several.
+const STEP_WRITES: usize = if cfg!(test) { 1 << 10 } else { 16 << 10 };
 /// Bytes of these.
 const STEP_BYTES: usize = 8 << 20;
 

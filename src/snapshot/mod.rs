@@ -79,6 +79,8 @@
 #[cfg(test)]
 mod branch_tests;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod engine_tests;
 mod export;
 mod file;

@@ -137,7 +137,7 @@ impl Steps {
 
     /// The next batch of the feed.
     pub(super) fn see(&mut self, sequence: u64, hash: &ChainHash) {
-        if sequence % u64::from(self.stride) == 0 {
+        if sequence.is_multiple_of(u64::from(self.stride)) {
             self.marks.push((sequence, hash.mark()));
             self.thin(MARKS_MAX);
         }
@@ -147,7 +147,7 @@ impl Steps {
         while self.marks.len() > marks_max {
             self.stride = self.stride.saturating_mul(2);
             let stride = u64::from(self.stride);
-            self.marks.retain(|(sequence, _)| sequence % stride == 0);
+            self.marks.retain(|(sequence, _)| sequence.is_multiple_of(stride));
         }
     }
 

@@ -10,9 +10,11 @@ use ml_persistence::{Durability, Error, ErrorKind, Result};
 use super::disk::Ledger;
 use super::stamp::{Part, Stamp, key_bytes};
 
-/// Looks at an answer that must not have come yet, and at one that must, in steps of a millisecond.
-const EARLY_LOOKS: usize = 50;
-const LATE_LOOKS: usize = 10_000;
+/// Looks at an answer that must not have come yet, in steps of a millisecond: long enough to catch an engine that gives
+/// one on a busy machine, too.
+const EARLY_LOOKS: usize = 500;
+/// Looks at an answer that must come: they only bound a hang.
+const LATE_LOOKS: usize = 120_000;
 
 /// Opens the gate however its test ends: threads behind it are joined after that.
 struct Closed<'l>(&'l Ledger);
@@ -124,7 +126,7 @@ pub fn buffered_commits_return_during_every_sync(engine: &dyn Engine, ledger: &L
                     put(engine, Durability::Buffered, 1, &ran)
                 })
             });
-            let returned = polled(LATE_LOOKS / 5, || buffered.is_finished());
+            let returned = polled(LATE_LOOKS, || buffered.is_finished());
             drop(shut);
             for result in [durable.join().expect("it does not panic").map(drop), buffered.join().expect("nor that")] {
                 result.map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its failure, in a helper too")]
 
+mod draw;
 mod model;
 mod op;
 mod random;

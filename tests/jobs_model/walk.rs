@@ -2,8 +2,12 @@
 //!
 //! Breadth first over the model's states: where two paths meet in the same state, only the shorter one goes on. Each
 //! edge is walked from the enqueue, in a queue that was emptied before; its last step is checked in full.
+//!
+//! The walk says how many [situations](situation) it met first at each depth: what the rules ask about all jobs there are,
+//! and the event. That tells what a deeper one would add; the machine of a single job is walked until nothing is new in
+//! `jobs/transition_tests.rs`.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use ml_persistence::jobs::State;
 
@@ -81,6 +85,30 @@ fn canonical(model: &Model) -> (Vec<Row>, BTreeSet<usize>, Vec<Option<usize>>) {
     (rows, model.paused.clone(), vec![good(0), good(1)])
 }
 
+/// What the rules ask about a job: state, whether this is the last attempt or the last crash, whether it is to stop,
+/// whether its lease, its attempt's time, its retention and its `run_at` are past.
+type Question = (State, [bool; 7]);
+
+fn situation(model: &Model) -> (Vec<Question>, bool) {
+    let question = |row: &Row| {
+        let held = row.held.as_ref();
+        let past = |at: Option<u64>| at.is_some_and(|at| at <= model.monotonic);
+        let asks = [
+            row.attempt >= row.max_attempts,
+            row.crash_count + 1 >= row.max_crashes,
+            row.cancel_requested,
+            past(held.map(|held| held.due)),
+            past(held.and_then(|held| held.timeout)),
+            model.is_old(row, None),
+            row.run_at <= model.wall,
+        ];
+        (row.state, asks)
+    };
+    let mut questions: Vec<Question> = model.rows.values().map(question).collect();
+    questions.sort_unstable();
+    (questions, model.paused.contains(&0))
+}
+
 #[test]
 fn every_event_in_every_state_within_reach_does_what_the_rules_say() {
     let first = |new: New| vec![Op::Enqueue(new)];
@@ -95,8 +123,9 @@ fn every_event_in_every_state_within_reach_does_what_the_rules_say() {
     let depth = std::env::var("MLP_WALK_DEPTH").ok().map_or(DEPTH, |depth| depth.parse().unwrap());
     let (mut world, mut reopens) = (World::new(), 0);
     let (mut seen, mut edges, mut visited) = (HashSet::new(), 0_usize, BTreeSet::new());
+    let (mut situations, mut by_depth) = (HashSet::new(), BTreeMap::<usize, [usize; 3]>::new());
     while let Some(path) = line.pop_front() {
-        for op in alphabet() {
+        for (number, op) in alphabet().into_iter().enumerate() {
             // Each reopening leaves its mark on a disk, and makes the next one slower.
             if reopens > 20 {
                 (world, reopens) = (World::new(), 0);
@@ -106,17 +135,24 @@ fn every_event_in_every_state_within_reach_does_what_the_rules_say() {
             for step in &path {
                 world.step(step).unwrap_or_else(|fault| panic!("{path:?}: {fault}"));
             }
+            let is_new = situations.insert((situation(&world.model), number));
             world.checked_step(&op).unwrap_or_else(|fault| panic!("{path:?}, then {fault}"));
             edges += 1;
             visited.extend(world.model.rows.values().map(|row| row.state));
-            let state = canonical(&world.model);
-            if path.len() + 1 < depth && seen.insert(state) {
+            let at_depth = by_depth.entry(path.len() + 1).or_default();
+            at_depth[0] += 1;
+            at_depth[2] += usize::from(is_new);
+            if seen.insert(canonical(&world.model)) {
+                at_depth[1] += 1;
+                if path.len() + 1 >= depth {
+                    continue;
+                }
                 let mut longer = path.clone();
                 longer.push(op);
                 line.push_back(longer);
             }
         }
     }
-    println!("{edges} edges over {} states", seen.len());
+    println!("{edges} edges over {} states; by depth edges, new states, new situations: {by_depth:?}", seen.len());
     assert_eq!(visited.len(), State::ALL.len(), "the walk has been everywhere");
 }

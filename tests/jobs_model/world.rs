@@ -14,8 +14,8 @@ pub type Agreement = std::result::Result<(), String>;
 pub struct World {
     pub rig: Rig,
     pub model: Model,
-    tokens: Vec<Token>,
-    ids: Vec<JobId>,
+    pub tokens: Vec<Token>,
+    pub ids: Vec<JobId>,
 }
 
 impl World {
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Whether store and model hold the same jobs. A claim may remove finished ones whose retention has passed.
-    fn same_jobs(&mut self, may_prune: bool) -> Agreement {
+    pub fn same_jobs(&mut self, may_prune: bool) -> Agreement {
         let listed = all_by(self.rig.jobs(), &JobFilter::new(), 1_000);
         if may_prune {
             let old = |(id, row): &(&JobId, &super::model::Row)| {

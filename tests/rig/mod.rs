@@ -196,7 +196,7 @@ pub fn reasons(rig: &Rig, id: JobId) -> Vec<Option<Reason>> {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waited = Stopwatch::start();
     while !holds() {
-        assert!(waited.elapsed().as_secs() < 60, "in vain: {what}");
+        assert!(waited.elapsed().as_secs() < 600, "in vain: {what}");
         std::thread::yield_now();
     }
 }

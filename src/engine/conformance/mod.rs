@@ -23,9 +23,13 @@ macro_rules! list {
 
 pub mod disk;
 pub mod engine;
+pub mod history;
 #[cfg(test)]
 mod model;
+pub mod replace;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod twin;
 pub mod txn;
 
 use std::collections::BTreeMap;

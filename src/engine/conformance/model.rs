@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{engine, txn};
+use super::{engine, history, replace, txn};
 use crate::config::Durability;
 use crate::engine::wrap::{CountEngine, FaultEngine};
 use crate::engine::*;
@@ -356,7 +356,7 @@ fn cursor(sequence: u64) -> Cursor {
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, engine::Check)> {
-    engine::ALL.iter().chain(txn::ALL)
+    engine::ALL.iter().chain(txn::ALL).chain(history::ALL).chain(replace::ALL)
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl ApplierSignal {
         self.progress.notify_all();
     }
 
-    fn steps(&self) -> u64 {
+    /// How often anybody was let look again: once for each table, and a few times more.
+    pub(super) fn steps(&self) -> u64 {
         self.state.lock().steps
     }
 

@@ -17,6 +17,7 @@ use super::origin::Origin;
 use super::pipeline::{PipelineMutex, Signals};
 use super::segment::Identity;
 use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock, Tally, thread};
+use super::watch::Watchers;
 use crate::clock::Ids;
 use crate::config::Config;
 use crate::engine::{Cursor, Epoch, KvStore, Observers, Position};
@@ -66,6 +67,7 @@ pub(super) struct Core {
     pub(super) feed: Feed,
     pub(super) origin: Origin,
     pub(super) observers: Observers,
+    pub(super) watchers: Watchers,
 
     /// A bug planted by a test that proves that the tests would notice.
     #[cfg(test)]
@@ -187,6 +189,7 @@ impl Core {
             feed: Feed::default(),
             origin: Origin::new(parts.origin),
             observers: Observers::default(),
+            watchers: Watchers::default(),
             #[cfg(test)]
             sabotage: Mutex::new(None),
             writable: parts.journal.is_some(),
@@ -229,11 +232,12 @@ impl Core {
     /// Closes the engine because of `fault`. Only the first fault counts: the rest follow from it.
     pub(super) fn close_with(&self, fault: Error) {
         self.fault.lock().get_or_insert(fault);
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         self.signals.wake_all();
         self.applier.wake();
         self.applier.look_again();
         self.admission.wake_all();
+        self.watchers.ring();
     }
 
     /// Tells the observers of writes that have just become visible. A panic in one of them closes the engine.
@@ -254,7 +258,8 @@ impl Core {
 
     /// Marks the engine closed by its caller.
     pub(super) fn mark_closed(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
+        self.watchers.ring();
     }
 
     /// Calls the journal, whose lock is held meanwhile.

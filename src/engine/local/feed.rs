@@ -95,7 +95,7 @@ impl Core {
         Cursor { lineage: self.lineage, epoch: epoch.map_or(self.epoch, |entry| entry.epoch), sequence }
     }
 
-    fn epochs(&self) -> Result<Arc<[EpochEntry]>> {
+    pub(super) fn epochs(&self) -> Result<Arc<[EpochEntry]>> {
         if let Some(known) = &*self.feed.epochs.lock() {
             return Ok(Arc::clone(known));
         }
@@ -293,7 +293,7 @@ fn damaged(pinned: &Pinned<'_>, sequence: u64) -> Error {
 }
 
 /// Refuses a cursor of another store, of another branch of this one's history, and one that lies ahead.
-fn check_cursor(after: &Cursor, lineage: u128, durable: u64, epochs: &[EpochEntry]) -> Result<()> {
+pub(super) fn check_cursor(after: &Cursor, lineage: u128, durable: u64, epochs: &[EpochEntry]) -> Result<()> {
     if after.lineage != lineage {
         return Err(Error::invalid("cursor: it belongs to another store"));
     }

@@ -143,7 +143,8 @@ impl Core {
     /// that has to wait for the applier.
     fn make_room(&self, payload_bytes: usize, patience: Duration) -> Option<usize> {
         // A body may hang inside the store with the mutex; the watchdog, on this very thread, must not hang with it.
-        let Some(unclaimed) = self.pipeline.try_lock_for(patience).map(|pipeline| pipeline.room.spare) else {
+        let state = self.pipeline.try_lock_for(patience).map(|pipeline| (pipeline.room.spare, pipeline.no_room.asked));
+        let Some((unclaimed, asked)) = state else {
             self.keeper.ask_for_room(payload_bytes);
             return None;
         };
@@ -152,19 +153,28 @@ impl Core {
             self.signals.sealed.notify_all();
             return None;
         }
-        let mut prepared = self.prepare_segment(payload_bytes, Effort::Usual);
-        if is_full(&prepared) {
-            prepared = self.prepare_segment(payload_bytes, Effort::Modest);
-        }
-        if is_full(&prepared) {
+        let prepared = loop {
+            let seen = self.applier.steps();
+            let mut prepared = self.prepare_segment(payload_bytes, Effort::Usual);
+            if is_full(&prepared) {
+                prepared = self.prepare_segment(payload_bytes, Effort::Modest);
+            }
+            if !is_full(&prepared) {
+                break prepared;
+            }
             // Moving the memtable to the store frees segments, as long as the store itself has room for it. What lies
             // free already is room for it, too; and while it is at work, what it takes for the moment tells nothing.
             self.tidy(0);
-            let moves = self.applier.is_busy() || self.store_has_room(self.memtables.next_bytes());
-            if moves && self.ask_for_checkpoint() {
+            let busy = self.applier.is_busy();
+            let moves = busy || self.store_has_room(self.memtables.next_bytes());
+            if moves && self.ask_for_checkpoint() || busy {
                 return Some(payload_bytes);
             }
-        }
+            // A table that was moved since the first attempt has made room, and nobody would tell of it any more.
+            if self.applier.steps() == seen || self.check_open().is_err() {
+                break prepared;
+            }
+        };
         let mut pipeline = self.pipeline.lock();
         match prepared {
             Ok(prepared) => {
@@ -174,7 +184,7 @@ impl Core {
                 pipeline.no_room.error = None;
                 self.spares.add(prepared, too_small);
             }
-            Err(error) => pipeline.refuse_room(payload_bytes, error),
+            Err(error) => pipeline.refuse_room(payload_bytes, asked, error),
         }
         self.signals.sealed.notify_all();
         None

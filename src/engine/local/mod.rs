@@ -32,10 +32,10 @@
 //! | 6. Frames hold final values; `add` is read-modify-write under the mutex | `batch`, `txn` | `batch`: `a_batch_keeps_the_last_value…`; conformance: `txn` |
 //! | 7. Limits per transaction, and room for one is always made | `txn`, `admission`, `journal` | conformance: `txn`; recovery: `a_replay_larger_than_the_memtable…` |
 //! | 8. All I/O through [`disk::Disk`], real and simulated | `disk`, `sim` | conformance: `disk` |
-//! | 9. Headers and chained frames: no frame of an earlier life, no gap, no splice passes | `segment` | `segment`: `frames_of_another_life…`, `a_spliced_frame…` |
+//! | 9. Headers and chained frames: no frame of an earlier life, no gap, no splice passes; each frame carries the chain hash of what was committed up to it | `segment`, `replay` | `segment`: `frames_of_another_life…`, `a_spliced_frame…`; recovery: `a_frame_whose_chain_hash…`; conformance: `history` |
 //! | 10. A torn tail ends the replay; a whole frame behind a broken one is damage | `segment`, `replay` | `segment`: `a_whole_frame_behind_a_broken_one…`; recovery: `the_last_frame_damaged_after_a_clean_stop…` |
 //! | 11. Recovery writes what it will answer from again, and syncs it, names included | `open`, `journal` | `crash_tests` |
-//! | 12. The journal has a hard cap; readers pin their segment | `journal`, `feed` | failure: `the_journal_never_grows_past_its_cap…`; feed: `a_feed_reader_behind_the_journal…` |
+//! | 12. The journal has a hard cap; readers pin their segment, an export holds the feed from where it began until the cap breaks the hold | `journal`, `feed` | failure: `the_journal_never_grows_past_its_cap…`; feed: `a_feed_reader_behind_the_journal…`; conformance: `history`; `snapshot`: `an_export_that_the_journal_can_not_wait_for…` |
 //! | 13. No room for a segment refuses new commits and nothing else | `keeper`, `pipeline` | failure: `a_full_disk_refuses…`, `small_disks_open…` |
 //! | 14. No lock across a store call (a body's own reads excepted); each page is one point in time | `read`, `memtable` | commit: `a_scan_under_writers_and_a_moving_applier…` |
 //! | 15. Chunks, each synced; the mark moves with the last | `applier` | `crash_tests`; failure: `a_mark_that_moves_before_the_last_chunk…` |
@@ -45,9 +45,9 @@
 //! | 19. A panic of the store closes the engine; the applier has a watchdog | `core`, `keeper` | failure: `a_store_that_fails_or_panics…`, `the_watchdog_closes…` |
 //! | 20. Closing syncs, finishes the chunk in hand, and does not drain | `applier`, `pipeline` | recovery: `closing_writes_what_is_open…` |
 //! | 21. `CURRENT` before anything else, replaced by rename; one opener | `current`, `open` | `current`; recovery: `a_second_opener…`, `a_creation_that_failed…`, `a_folder_that_lost_its_current_file…` |
-//! | 22. Each opening has an epoch with a random id | `epoch` | recovery: `each_opening_has_an_epoch_of_its_own…` |
+//! | 22. Each opening has an epoch with a random id; a state that was taken over stands in the history that it comes from | `epoch`, `origin` | recovery: `each_opening_has_an_epoch_of_its_own…`; conformance: `history`, `replace`; `snapshot`: `branch_tests` |
 //! | 23. Opening for reading writes nothing and keeps the epoch | `open` | recovery: `an_engine_opened_for_reading…` |
-//! | 24. The feed serves durable sequences only | `feed` | feed: `the_change_feed_tells_every_durable_write…` |
+//! | 24. The feed serves durable sequences only; whoever waits for more of it is woken, but need not be | `feed`, `watch` | feed: `the_change_feed_tells_every_durable_write…`; conformance: `history` |
 //! | 25. `File::sync_data`, zeros ahead, no alignment tricks; whether folders sync is asked, not assumed | `disk`, `journal` | conformance: `disk`, on the real one |
 //!
 //! Observers are told between publishing and answering (`pipeline`), in commit order and on the publishing thread.
@@ -85,16 +85,18 @@ pub mod rescue;
 mod reserve;
 mod segment;
 #[cfg(all(test, shuttle))]
-mod shuttle_tests;
+pub(crate) mod shuttle_tests;
 pub mod sim;
-mod sync;
+pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::config::{Config, Durability};
 use crate::engine::{
@@ -243,6 +245,10 @@ impl Engine for LocalEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.core.changes(after, limit)
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.core.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

@@ -58,7 +58,10 @@ pub(super) struct Pipeline {
 /// The newest failed attempt to prepare a segment.
 #[derive(Debug, Default)]
 pub(super) struct NoRoom {
-    attempt: u64,
+    /// Commits that have had to ask for room so far.
+    pub(super) asked: u64,
+    /// How many had when the attempt began: it answers these and no later one, who may find room where they did not.
+    answered: u64,
     /// The payload that room was sought for: a smaller one may still find some.
     payload_bytes: usize,
     pub(super) error: Option<Error>,
@@ -155,9 +158,9 @@ impl Pipeline {
         self.sealed.as_ref()?.writes.get(tree, key).map(|write| (write, Depends::Sealed))
     }
 
-    /// Notes that no segment can be had for a batch with this payload.
-    pub(super) fn refuse_room(&mut self, payload_bytes: usize, error: Error) {
-        self.no_room = NoRoom { attempt: self.no_room.attempt + 1, payload_bytes, error: Some(error) };
+    /// Notes that no segment could be had for a batch with this payload, after so many had asked.
+    pub(super) fn refuse_room(&mut self, payload_bytes: usize, answered: u64, error: Error) {
+        self.no_room = NoRoom { asked: self.no_room.asked, answered, payload_bytes, error: Some(error) };
     }
 
     /// The open batch has grown large enough to go first.
@@ -203,7 +206,8 @@ impl Core {
     /// # Errors
     /// `Full` when no segment can be prepared; `Closed`.
     pub(super) fn wait_for_room(&self, pipeline: &mut MutexGuard<'_, Pipeline>, size: &Size) -> Result<()> {
-        let seen = pipeline.no_room.attempt;
+        pipeline.no_room.asked += 1;
+        let asked = pipeline.no_room.asked;
         while !self.has_room(pipeline, size) {
             self.check_open()?;
             if pipeline.closing {
@@ -217,7 +221,7 @@ impl Core {
                 let total = pipeline.open.payload_bytes + size.payload_bytes;
                 let refused = &pipeline.no_room;
                 if let Some(error) = &refused.error
-                    && refused.attempt > seen
+                    && refused.answered >= asked
                     && refused.payload_bytes <= total
                 {
                     return Err(error.clone());
@@ -389,7 +393,8 @@ impl Core {
             return self.fail_batch(error);
         }
         self.counts.batch(batch.commits, took.elapsed());
-        self.durable.store(batch.sequence, Ordering::Release);
+        // In one order with the watchers' count of themselves: who is not counted yet sees this batch.
+        self.durable.store(batch.sequence, Ordering::SeqCst);
         if self.is_sabotaged(Sabotage::AnswerFirst) {
             let early = std::mem::take(&mut self.pipeline.lock().sealed_waiters);
             self.wake((early, DONE));
@@ -422,6 +427,7 @@ impl Core {
         if let Some(next) = next {
             next.tell(LEAD);
         }
+        self.watchers.ring();
         (waiters, DONE)
     }
 

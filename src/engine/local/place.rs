@@ -12,13 +12,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::current::Current;
 use super::disk::Disk;
 use super::generation::{self, NextGeneration};
 use super::opener::StoreOpener;
 use super::rescue::{NoRescue, Rescue};
-use super::sync::{Mutex, RwLock};
+use super::sync::{Mutex, RwLock, Stopwatch};
 use super::{LocalEngine, OpenReport};
 use crate::config::Config;
 use crate::engine::{
@@ -192,6 +193,11 @@ impl Engine for Place {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.on(|engine| engine.changes(after, limit))
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        let waited = Stopwatch::start();
+        self.on(|engine| engine.watch(after, at_most.saturating_sub(waited.elapsed())))
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

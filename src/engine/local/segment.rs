@@ -5,7 +5,7 @@
 //! ```text
 //! segment header                                   frame header
 //! 0   8  magic "MLPJRNL1"                          0   4  magic "MLFR"
-//! 8   4  format version, 1                         4   4  payload length
+//! 8   4  format version, 2                         4   4  payload length
 //! 12 16  store uuid                                8   8  sequence, +1 from frame to frame
 //! 28  8  generation of the folder                  16  8  committed at, ms since the Unix epoch
 //! 36  8  segment id, +1 from segment to segment    24  8  sequence that the store held durably by then
@@ -29,8 +29,8 @@ use crate::error::{Error, Result};
 pub(super) const SEGMENT_HEADER: usize = 512;
 /// Bytes of a frame before its payload.
 pub(super) const FRAME_HEADER: usize = 76;
-/// Version of the segment format.
-pub(super) const SEGMENT_FORMAT: u32 = 1;
+/// Version of the segment format. Version 1 had no chain hashes; it was never released.
+pub(super) const SEGMENT_FORMAT: u32 = 2;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"MLPJRNL1";
 const FRAME_MAGIC: &[u8; 4] = b"MLFR";
@@ -111,10 +111,16 @@ impl SegmentHeader {
     /// Reads the first sector of a segment file.
     ///
     /// # Errors
-    /// `Unsupported` for a newer format.
+    /// `Unsupported` for a newer format, and for the first one.
     pub(super) fn decode(sector: &[u8]) -> Result<HeaderState> {
         if sector.iter().all(|byte| *byte == 0) {
             return Ok(HeaderState::Blank);
+        }
+        // No single flipped bit makes the one of the other.
+        if sector.starts_with(SEGMENT_MAGIC) && sector.get(8..12) == Some(&1u32.to_le_bytes()) {
+            return Err(Error::unsupported(
+                "journal segment format 1: it has no chain hashes; export the store with the build that wrote it",
+            ));
         }
         let mut fields = Fields(sector);
         let header = (|| {
@@ -366,6 +372,13 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(SegmentHeader::decode(&damaged).unwrap(), HeaderState::Damaged, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_segment_of_the_first_format_is_unsupported_and_not_damage() {
+        let mut sector = header(3, 4).encode();
+        sector[8] = 1;
+        assert_eq!(SegmentHeader::decode(&sector).unwrap_err().kind(), crate::error::ErrorKind::Unsupported);
     }
 
     #[test]

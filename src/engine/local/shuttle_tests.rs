@@ -45,7 +45,12 @@ const PCT_DEPTH: usize = 3;
 
 /// Runs a model on schedules of both kinds.
 fn explore(model: fn()) {
-    let iterations = std::env::var("SHUTTLE_ITERATIONS").map_or(ITERATIONS, |text| text.parse().unwrap());
+    explore_times(ITERATIONS, model);
+}
+
+/// As [`explore`], with so many schedules of each kind, unless somebody asks for another number.
+pub(crate) fn explore_times(iterations: usize, model: fn()) {
+    let iterations = std::env::var("SHUTTLE_ITERATIONS").map_or(iterations, |text| text.parse().unwrap());
     let mut config = shuttle::Config::new();
     config.stack_size = 256 << 10;
     shuttle::Runner::new(RandomScheduler::new(iterations), config.clone()).run(model);
@@ -614,7 +619,12 @@ fn a_read_that_the_applier_overtakes_starts_over() {
 
 /// How the models notice a sabotage.
 fn failure_of(model: fn()) -> String {
-    let failed = catch_unwind(|| explore(model)).expect_err("the sabotage went unnoticed");
+    failure_within(ITERATIONS, model)
+}
+
+/// As [`failure_of`], within so many schedules of each kind.
+pub(crate) fn failure_within(iterations: usize, model: fn()) -> String {
+    let failed = catch_unwind(|| explore_times(iterations, model)).expect_err("the sabotage went unnoticed");
     panic_text(&*failed).to_owned()
 }
 

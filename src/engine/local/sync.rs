@@ -9,7 +9,7 @@
 //! [`Tally`].
 
 #[cfg(all(test, shuttle))]
-pub(super) mod modelled;
+pub(crate) mod modelled;
 
 /// A number that nothing but statistics depends on. No model looks into the order of its changes.
 pub(super) use std::sync::atomic::AtomicU64 as Tally;

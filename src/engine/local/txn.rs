@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::batch::{OwnWrite, OwnWrites};
 use super::core::Core;
+use super::origin::Standing;
 use super::pipeline::{Depends, Pipeline};
 use super::sync::{MutexGuard, Ordering, thread_local};
 use super::{TXN_BYTES_MAX, TXN_WRITES_MAX};
@@ -180,6 +181,10 @@ impl Core {
             self.admission.admitted(size.payload_bytes);
             let sequence = self.commit(pipeline, own, options.durability)?;
             self.origin.committed(standing, options);
+            if standing != Standing::Unchanged {
+                // What the feed answers has changed with this, not with the batch.
+                self.watchers.ring();
+            }
             return Ok(Committed::at(self.public_cursor(sequence)));
         }
     }

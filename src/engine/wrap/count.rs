@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -190,6 +191,10 @@ impl Engine for CountEngine {
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.counts.lock().changes += 1;
         self.inner.changes(after, limit)
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.inner.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -218,6 +219,10 @@ impl Engine for FaultEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.plans.run(EngineCall::Changes, || self.inner.changes(after, limit))
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.inner.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::engine::{
     Capabilities, Changes, Committed, Cursor, Direction, Engine, EngineStats, Epoch, FeedHold, Fresh, KeyRange,
@@ -59,6 +60,10 @@ impl Engine for FollowEngine {
 
     fn changes(&self, after: &Cursor, limit: usize) -> Result<Changes> {
         self.inner.changes(after, limit)
+    }
+
+    fn watch(&self, after: &Cursor, at_most: Duration) -> Result<bool> {
+        self.inner.watch(after, at_most)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {

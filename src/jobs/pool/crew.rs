@@ -6,8 +6,6 @@
 //!        └──────────────────────────────────────────┘ store closed: every worker ends
 //! ```
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,12 +13,14 @@ use parking_lot::Mutex;
 use super::gate::Gate;
 use super::handlers::{Ending, Handlers};
 use super::perform::perform;
+use super::roster::{Post, Roster};
 use super::run::Run;
 use super::signal::Signal;
 use super::tally::Tally;
 use super::{Options, PoolStats};
 use crate::error::{Error, ErrorKind, Result};
-use crate::jobs::{ClaimRequest, Jobs, Lease, Reason, Token};
+use crate::jobs::door::Door;
+use crate::jobs::{ClaimRequest, Jobs, Lease, Reason};
 
 /// Pause after an error of the store that may pass.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -36,13 +36,14 @@ pub(super) struct Crew {
     pub jobs: Jobs,
     pub handlers: Handlers,
     pub options: Options,
-    /// Claim nothing more; running jobs are asked to stop.
+    /// Running jobs are asked to stop.
     pub stopping: Signal,
+    /// Closed before that: nothing is claimed any more, not by a completion on its way either.
+    claims: Door,
     /// The grace period is over: nothing is renewed any more.
     pub over: Signal,
+    pub roster: Roster,
     gate: Gate,
-    running: Mutex<HashMap<u64, Token>>,
-    next_run: AtomicU64,
     news: Mutex<News>,
 }
 
@@ -67,27 +68,24 @@ impl Crew {
             handlers,
             options,
             stopping: Signal::default(),
+            claims: Door::default(),
             over: Signal::default(),
+            roster: Roster::default(),
             gate: Gate::default(),
-            running: Mutex::default(),
-            next_run: AtomicU64::new(0),
             news: Mutex::default(),
         }
     }
 
-    /// Raises the first signal and lets everybody hear of it.
+    /// Ends the claiming, asks what runs to stop, and lets everybody hear of it. Waits for claims that are being committed.
     pub fn stop(&self) {
-        self.stopping.raise();
+        self.claims.close();
+        self.roster.stop(&self.stopping);
         self.gate.wake();
         self.jobs.shared.lines.lock().call_all();
     }
 
-    pub fn running(&self) -> Vec<Token> {
-        self.running.lock().values().copied().collect()
-    }
-
     pub fn stats(&self) -> PoolStats {
-        let running = self.running.lock().len();
+        let running = self.roster.running();
         let news = self.news.lock();
         PoolStats { running, tally: news.tally.clone(), errors: news.errors, last_error: news.last_error.clone() }
     }
@@ -105,16 +103,17 @@ impl Crew {
     }
 
     /// One worker of `queue`, from start to end.
-    pub fn work(&self, queue: &str, worker: &str) {
+    pub fn work(&self, queue: &str, worker: &str, post: &Post<'_>) {
         let mut request = ClaimRequest::new([queue]).worker(worker).lease_ms(self.options.lease_ms);
         request.fresh_only = self.options.isolate_suspects;
+        request.until = Some(self.claims.clone());
         let mut next = Next::Claim;
         loop {
             next = match next {
                 Next::End => return,
-                Next::Work(lease) => self.attempt(*lease, &request),
+                Next::Work(lease) => self.attempt(*lease, &request, post),
                 Next::Claim if self.stopping.is_raised() => return,
-                Next::Claim => match self.claim_and_work(queue, &request) {
+                Next::Claim => match self.claim_and_work(queue, &request, post) {
                     Ok(next) => next,
                     Err(error) => {
                         self.met(error);
@@ -127,13 +126,13 @@ impl Crew {
         }
     }
 
-    fn claim_and_work(&self, queue: &str, request: &ClaimRequest) -> Result<Next> {
+    fn claim_and_work(&self, queue: &str, request: &ClaimRequest, post: &Post<'_>) -> Result<Next> {
         if !self.options.isolate_suspects {
             let leases = self.jobs.claim_wait_unless(request, WAIT_MS, &|| self.stopping.is_raised())?;
             return Ok(leases.into_iter().next().map_or(Next::Claim, |lease| Next::Work(lease.into())));
         }
         if self.jobs.suspect_is_next(queue)? {
-            return self.work_alone(queue, request);
+            return self.work_alone(queue, request, post);
         }
         let Some(_beside) = self.gate.enter_beside(&self.stopping) else { return Ok(Next::End) };
         // A worker that waits for work holds its pass, so it leaves when somebody wants to be alone, and when the next
@@ -141,11 +140,11 @@ impl Crew {
         let leaves =
             || self.stopping.is_raised() || self.gate.is_wanted() || self.jobs.suspect_is_next(queue).unwrap_or(true);
         let leases = self.jobs.claim_wait_unless(request, WAIT_MS, &leaves)?;
-        Ok(leases.into_iter().next().map_or(Next::Claim, |lease| self.attempt(lease, request)))
+        Ok(leases.into_iter().next().map_or(Next::Claim, |lease| self.attempt(lease, request, post)))
     }
 
     /// Claims a suspect and works on it while nobody else of the pool runs.
-    fn work_alone(&self, queue: &str, request: &ClaimRequest) -> Result<Next> {
+    fn work_alone(&self, queue: &str, request: &ClaimRequest, post: &Post<'_>) -> Result<Next> {
         let ring = || self.jobs.shared.lines.lock().call_all();
         let Some(alone) = self.gate.enter_alone(&self.stopping, ring) else { return Ok(Next::End) };
         // Another worker may have been quicker, and the next in line need not be alone.
@@ -155,7 +154,7 @@ impl Crew {
         let mut any = request.clone();
         any.fresh_only = false;
         if let Some(lease) = self.jobs.claim_with(&any)?.into_iter().next() {
-            return Ok(self.attempt(lease, request));
+            return Ok(self.attempt(lease, request, post));
         }
         // It stands first in line and can't be had: somebody else is about to claim it, or it can't be read.
         drop(alone);
@@ -163,18 +162,16 @@ impl Crew {
         Ok(Next::Claim)
     }
 
-    fn attempt(&self, lease: Lease, request: &ClaimRequest) -> Next {
-        let number = self.next_run.fetch_add(1, Ordering::Relaxed);
-        self.running.lock().insert(number, lease.token());
-        // Noted first, then looked: either a shutdown finds the lease, or this finds the shutdown.
-        let ending = match self.stopping.is_raised() {
-            true => Ending::Release,
-            false => perform(&self.handlers, &Run::new(&lease, &self.stopping)),
+    fn attempt(&self, lease: Lease, request: &ClaimRequest, post: &Post<'_>) -> Next {
+        // Either a shutdown finds the lease on the roster, or this finds the shutdown.
+        let ending = match post.begin(lease.token(), &self.stopping) {
+            true => perform(&self.handlers, &Run::new(&lease, &self.stopping)),
+            false => Ending::Release,
         };
-        // Isolated or stopping, a worker claims by itself, when it may.
-        let chains = !self.options.isolate_suspects && !self.stopping.is_raised();
-        let next = self.end(lease, ending, chains.then_some(request));
-        self.running.lock().remove(&number);
+        post.hand_back();
+        // Isolated, a worker claims by itself, when it may.
+        let next = self.end(lease, ending, (!self.options.isolate_suspects).then_some(request));
+        post.end();
         next
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   host     WorkerPool (start, stats, shutdown) · Handlers (a function per kind) · Done (what a handler answers)
 //!   threads  crew: a worker per slot of a queue ──> perform (run, catch) · renew: one for all leases
-//!   between  signal (stop, over) · gate (who runs beside whom) · tally (what came of it)
+//!   between  signal (stop, over) · roster (who is at work) · gate (who runs beside whom) · tally (what came of it)
 //!   tests    drain: everything that is ready, on the caller's thread
 //! ```
 //!
@@ -12,7 +12,8 @@
 //! - Leases are renewed by a thread of their own, however long a handler computes. `3 x heartbeat <= lease`, so two
 //!   heartbeats may fail before a lease is past.
 //! - [`WorkerPool::shutdown`] claims nothing more, asks what runs to stop, waits at most the grace period and then gives
-//!   the leases back. It neither works the queue off nor hangs.
+//!   the leases back. It neither works the queue off nor hangs. Dropping the pool does the same without a grace period:
+//!   afterwards no thread of it is left but those in a handler that has not returned.
 //! - A store that is full or unavailable for a while loses no completion: it is tried again while the lease holds.
 //!
 //! It refuses to end a thread by force, which nothing in Rust can do safely: a handler that never returns keeps its
@@ -25,6 +26,7 @@ mod gate;
 mod handlers;
 mod perform;
 mod renew;
+mod roster;
 mod run;
 mod signal;
 mod suspects;
@@ -35,8 +37,6 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
-
 use super::new_job::{LIMIT_MAX, check_lease, check_name};
 use super::{Jobs, LEASE_MS_DEFAULT};
 use crate::error::{Error, ErrorKind, Result, panic_text};
@@ -46,6 +46,9 @@ pub use handlers::{Done, HandlerError, Handlers};
 pub use run::Run;
 pub use tally::Tally;
 
+/// How long a stop waits, after its grace period, for workers that are in no handler: they are in the middle of a
+/// commit, or about to end.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Most workers of one queue.
 const WORKERS_MAX: usize = 1_024;
 
@@ -113,20 +116,20 @@ impl PoolBuilder {
         let PoolBuilder { jobs, handlers, queues, options } = self;
         let name = options.name.clone();
         let crew = Arc::new(Crew::new(jobs, handlers, options));
-        // Nothing is sent: a worker that ends drops its end.
-        let (at_work, all_done) = bounded::<()>(0);
-        let mut pool = WorkerPool { crew, workers: Vec::new(), renewer: None, all_done };
+        let mut pool = WorkerPool { crew, workers: Vec::new(), renewer: None };
         let crew = Arc::clone(&pool.crew);
         pool.renewer = Some(spawn(format!("{name}/renew"), move || crew.renew())?);
         for (queue, workers) in queues {
             for number in 1..=workers {
-                let (crew, queue, at_work) = (Arc::clone(&pool.crew), queue.clone(), at_work.clone());
+                let (crew, queue, place) = (Arc::clone(&pool.crew), queue.clone(), pool.workers.len());
                 let worker = worker_name(&name, &queue, number);
                 // Should one not start, the pool is dropped here, and those that did end.
-                pool.workers.push(spawn(worker.clone(), move || {
-                    crew.work(&queue, &worker);
-                    drop(at_work);
-                })?);
+                crew.roster.enlist(place);
+                let started = spawn(worker.clone(), move || {
+                    let post = crew.roster.post(place);
+                    crew.work(&queue, &worker, &post);
+                });
+                pool.workers.push(started.inspect_err(|_| drop(pool.crew.roster.post(place)))?);
             }
         }
         Ok(pool)
@@ -193,7 +196,10 @@ pub struct Shutdown {
     pub stats: PoolStats,
 }
 
-/// Threads at work on one or more queues. Dropping it shuts it down without a grace period.
+/// Threads at work on one or more queues.
+///
+/// Dropping it shuts it down without a grace period. Workers that are in no handler are waited for, at most 5 seconds:
+/// they end at once, or with the commit that they are in. Those in a handler are let go as by [`WorkerPool::shutdown`].
 ///
 /// ```
 /// use ml_persistence::{Done, Handlers, MlPersistence, NewJob, WorkerPool};
@@ -213,8 +219,6 @@ pub struct WorkerPool {
     crew: Arc<Crew>,
     workers: Vec<JoinHandle<()>>,
     renewer: Option<JoinHandle<()>>,
-    /// Disconnected once every worker has ended.
-    all_done: Receiver<()>,
 }
 
 impl WorkerPool {
@@ -247,29 +251,32 @@ impl WorkerPool {
     }
 
     fn stop(&mut self, grace: Duration) -> Result<Shutdown> {
-        self.crew.stop();
-        let in_time = !matches!(self.all_done.recv_timeout(grace), Err(RecvTimeoutError::Timeout));
+        let crew = &self.crew;
+        crew.stop();
+        crew.roster.wait_for_ends(false, grace);
         // First the signal: a lease that was given back must not be renewed, nor a finish be tried again.
-        self.crew.over.raise();
+        crew.over.raise();
+        // A finish that is on its way counts; what is left then is in the hands of handlers.
+        crew.roster.wait_for_ends(true, SETTLE);
         let mut released = 0;
         let mut outcome = Ok(());
-        for token in self.crew.running() {
-            match self.crew.jobs.release(&token) {
+        for token in crew.roster.tokens() {
+            match crew.jobs.release(&token) {
                 Ok(_) => released += 1,
                 // Its handler was done first.
                 Err(error) if error.kind() == ErrorKind::LeaseLost => {}
                 Err(error) => outcome = Err(error),
             }
         }
-        let still_running = self.crew.running().len();
-        for worker in self.workers.drain(..) {
+        let still_running = crew.roster.in_handlers();
+        for (place, worker) in self.workers.drain(..).enumerate() {
             // Any other may be in its handler, for ever: it is let go, not waited for.
-            if in_time || worker.is_finished() {
+            if crew.roster.has_ended(place) {
                 outcome = outcome.and(join(worker));
             }
         }
         outcome = self.renewer.take().map_or(Ok(()), join).and(outcome);
-        outcome.map(|()| Shutdown { released, still_running, stats: self.crew.stats() })
+        outcome.map(|()| Shutdown { released, still_running, stats: crew.stats() })
     }
 }
 

@@ -1,6 +1,10 @@
 //! Opening again: after a clean stop, a kill, a power cut, and damage.
 
 use super::*;
+use crate::engine::ChainHash;
+use crate::engine::local::segment::{
+    FRAME_HEADER, FrameHeader, Frames, HeaderState, Link, SEGMENT_HEADER, SegmentHeader,
+};
 
 #[test]
 fn a_checkpoint_moves_everything_to_the_store_and_leaves_nothing_to_replay() {
@@ -81,6 +85,44 @@ fn the_last_frame_damaged_after_a_clean_stop_is_noticed() {
     }
     assert_eq!(found, 1);
     assert_eq!(machine.open().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_frame_whose_chain_hash_does_not_follow_from_what_was_committed_is_corrupt() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    put(&engine, Durability::PowerLoss, "a", "1").unwrap();
+    engine.close().unwrap();
+    let journal = Path::new(FOLDER).join("gen-00000001/journal");
+    let forge = |bytes: &mut Vec<u8>, wrong: bool| {
+        let HeaderState::Valid(segment) = SegmentHeader::decode(&bytes[..SEGMENT_HEADER]).unwrap() else { return 0 };
+        let before: Vec<_> = Frames::new(segment, bytes).map(|frame| frame.header.link()).collect();
+        let [.., before, _] = before.as_slice() else { return 0 };
+        let frame = Frames::new(segment, bytes).last().unwrap();
+        // Every checksum of it is right; only what it says of the past is not.
+        let hash = if wrong { ChainHash::START } else { before.hash };
+        let FrameHeader { sequence, committed_ms, checkpoint, .. } = frame.header;
+        let before = Link { hash, ..*before };
+        let forged = FrameHeader::new(&segment, sequence, committed_ms, checkpoint, before, frame.payload);
+        let mut frames = Frames::new(segment, bytes);
+        frames.by_ref().for_each(drop);
+        let at = frames.offset() - FRAME_HEADER - frame.payload.len();
+        bytes[at..at + FRAME_HEADER].copy_from_slice(&forged.encode());
+        1
+    };
+    for wrong in [false, true] {
+        let mut machine = Machine { disk: machine.disk.kill(), ..Machine::new() };
+        machine.store = Arc::default();
+        let mut forged = 0;
+        for name in machine.disk.list(&journal).unwrap() {
+            machine.disk.damage(&journal.join(name), |bytes| forged += forge(bytes, wrong)).unwrap();
+        }
+        assert_eq!(forged, 1);
+        match machine.open() {
+            Ok(_) => assert!(!wrong),
+            Err(error) => assert!(wrong && error.kind() == ErrorKind::Corrupt, "{error}"),
+        }
+    }
 }
 
 #[test]
