@@ -1,8 +1,10 @@
-//! Export, verify, import and delta of a store of jobs, beside a bare scan and a bare load of the same entries; and what an
-//! export under way costs those who commit.
+//! Export, verify, import and delta of a store of jobs, beside a bare scan and a bare load of the same entries; what an export
+//! under way costs those who commit; and one changed job in a store of a million.
 //!
-//! `cargo bench --bench snapshot` takes 200 k jobs (`-- --jobs N` chooses). A rate is in bytes of keys and values, and in
-//! entries, by second. It prints a table, then one JSON line. Nothing else should run meanwhile.
+//! `cargo bench --bench snapshot` takes 200 k jobs for the rates (`-- --jobs N` chooses) and 1 M for the delta (`--large N`, 0
+//! leaves it out); it prints a table, or with `--json` one JSON object. A rate is in bytes of keys and values, and in entries,
+//! by second. Memory is what the process has resident beyond what it had when the step began, caches of sled included (at most
+//! `cache_bytes`, 64 MiB, for each store). Nothing else should run meanwhile.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,10 +32,52 @@ struct Row {
     entries: u64,
 }
 
-fn jobs_wanted() -> usize {
+fn chosen(option: &str, usual: usize) -> usize {
     let arguments: Vec<String> = std::env::args().collect();
-    let chosen = arguments.iter().position(|word| word == "--jobs").and_then(|at| arguments.get(at + 1));
-    chosen.and_then(|number| number.parse().ok()).unwrap_or(200_000)
+    let chosen = arguments.iter().position(|word| word == option).and_then(|at| arguments.get(at + 1));
+    chosen.and_then(|number| number.parse().ok()).unwrap_or(usual)
+}
+
+/// What one changed job in a store of `count` costs.
+struct Delta {
+    jobs: usize,
+    bytes: u64,
+    ms: f64,
+}
+
+fn delta_of_one_job(folder: &Path, count: usize) -> Result<Delta, Failure> {
+    let db = MlPersistence::open(folder)?;
+    fill(&db, count)?;
+    let cursor = db.sync()?;
+    for lease in db.jobs().claim(&["train"], 1)? {
+        lease.complete(serde_json::json!(null))?;
+    }
+    let took = Stopwatch::start();
+    let changed = db.export_snapshot(folder.join("delta"), Some(cursor))?;
+    let ms = took.elapsed().as_secs_f64() * 1e3;
+    db.close()?;
+    Ok(Delta { jobs: count, bytes: changed.bytes, ms })
+}
+
+/// The most that a step had resident beyond its beginning, in MiB.
+struct Memory {
+    idle_mib: u64,
+    most_mib: u64,
+}
+
+impl Memory {
+    fn begin() -> Self {
+        let idle_mib = resident_mib();
+        Memory { idle_mib, most_mib: idle_mib }
+    }
+
+    fn look(&mut self) {
+        self.most_mib = self.most_mib.max(resident_mib());
+    }
+
+    fn over_idle(&self) -> u64 {
+        self.most_mib - self.idle_mib
+    }
 }
 
 fn fill(db: &MlPersistence, count: usize) -> Result<(), Failure> {
@@ -136,18 +180,18 @@ fn resident_mib() -> u64 {
 }
 
 fn main() -> Result<(), Failure> {
-    let count = jobs_wanted();
+    let count = chosen("--jobs", 200_000);
+    let as_json = std::env::args().any(|word| word == "--json");
     let scratch = tempfile::tempdir()?;
     let path = |name: &str| scratch.path().join(name);
-    let (store, full, delta) = (path("store"), path("full"), path("delta"));
+    let (store, full) = (path("store"), path("full"));
     let db = MlPersistence::open(&store)?;
     fill(&db, count)?;
     let mut rows = Vec::new();
 
-    let idle_mib = resident_mib();
-    let mut most_mib = idle_mib;
+    let mut exporting = Memory::begin();
     let exported: SnapshotInfo = timed("export", &mut rows, || {
-        let info = db.export_snapshot_with(&full, None, &mut |_| most_mib = most_mib.max(resident_mib()))?;
+        let info = db.export_snapshot_with(&full, None, &mut |_| exporting.look())?;
         let (bytes, records) = (info.raw_bytes, info.records);
         Ok((info, bytes, records))
     })?;
@@ -156,21 +200,13 @@ fn main() -> Result<(), Failure> {
         Ok(((), info.raw_bytes, info.records))
     })?;
     let copy = MlPersistence::open(path("copy"))?;
+    let mut importing = Memory::begin();
     timed("import", &mut rows, || {
-        let info = copy.import_snapshot(&full, false)?;
+        let info = copy.import_snapshot_with(&full, false, &mut |_| importing.look())?;
         Ok(((), info.raw_bytes, info.records))
     })?;
     assert_eq!(exported.digest, Some(copy.digest()?));
     copy.close()?;
-
-    // One changed job.
-    let cursor = db.sync()?;
-    for lease in db.jobs().claim(&["train"], 1)? {
-        lease.complete(serde_json::json!(null))?;
-    }
-    let took = Stopwatch::start();
-    let changed = db.export_snapshot(&delta, Some(cursor))?;
-    let delta_ms = took.elapsed().as_secs_f64() * 1e3;
 
     let idle = commit(&db, None)?;
     let stop = AtomicBool::new(false);
@@ -211,32 +247,46 @@ fn main() -> Result<(), Failure> {
         Ok(((), bytes, entries))
     })?;
 
+    let large = chosen("--large", 1_000_000);
+    let delta = if large == 0 { None } else { Some(delta_of_one_job(&path("large"), large)?) };
+
+    let (idle_p99, busy_p99) = (percentile(&idle, 0.99), percentile(&busy, 0.99));
+    if as_json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| serde_json::json!({"what": row.what, "s": row.seconds, "bytes": row.bytes, "entries": row.entries}))
+            .collect();
+        let delta = delta.map(|delta| serde_json::json!({"jobs": delta.jobs, "bytes": delta.bytes, "ms": delta.ms}));
+        println!(
+            "{}",
+            serde_json::json!({"snapshot": rows, "jobs": count, "file_bytes": exported.bytes, "delta": delta,
+                "writers": WRITERS, "idle_p99_ms": idle_p99, "busy_p99_ms": busy_p99, "busy_commits": busy.len(),
+                "export_over_idle_mib": exporting.over_idle(), "import_over_idle_mib": importing.over_idle()})
+        );
+        return Ok(());
+    }
     println!("| {count} jobs | s | MB/s | k entries/s |");
     println!("|---|---|---|---|");
     for Row { what, seconds, bytes, entries } in &rows {
         let (megabytes, thousands) = (*bytes as f64 / 1e6 / seconds, *entries as f64 / 1e3 / seconds);
         println!("| {what} | {seconds:.2} | {megabytes:.0} | {thousands:.0} |");
     }
-    let (idle_p99, busy_p99) = (percentile(&idle, 0.99), percentile(&busy, 0.99));
+    println!("file: {} of {} bytes of keys and values", exported.bytes, exported.raw_bytes);
     println!(
-        "file {} of {} raw bytes; memory {idle_mib} MiB idle, at most {most_mib} during the export",
-        exported.bytes, exported.raw_bytes
+        "memory over idle: {} MiB during the export, {} MiB during the import",
+        exporting.over_idle(),
+        importing.over_idle()
     );
-    println!("delta of one job: {} bytes in {delta_ms:.1} ms", changed.bytes);
+    if let Some(Delta { jobs, bytes, ms }) = delta {
+        println!("delta of one changed job of {jobs}: {bytes} bytes in {ms:.1} ms");
+    }
     println!(
-        "commit p50 / p99 of {WRITERS} writers: idle {:.2} / {idle_p99:.2} ms, during an export {:.2} / {busy_p99:.2} ms ({} commits)",
+        "commit p50 / p99 of {WRITERS} writers: idle {:.2} / {idle_p99:.2} ms, during an export {:.2} / {busy_p99:.2} ms ({} \
+         commits): x{:.2}",
         percentile(&idle, 0.5),
         percentile(&busy, 0.5),
-        busy.len()
-    );
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| serde_json::json!({"what": row.what, "s": row.seconds, "bytes": row.bytes, "entries": row.entries}))
-        .collect();
-    println!(
-        "{}",
-        serde_json::json!({"snapshot": rows, "jobs": count, "delta_bytes": changed.bytes, "delta_ms": delta_ms,
-            "idle_p99_ms": idle_p99, "busy_p99_ms": busy_p99, "idle_mib": idle_mib, "most_mib": most_mib})
+        busy.len(),
+        busy_p99 / idle_p99
     );
     Ok(())
 }

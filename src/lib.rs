@@ -61,7 +61,7 @@ pub use json::Json;
 pub use kv::{KeyValue, Namespace};
 pub use persistence::{
     Builder, ChangedKey, ChangedKeys, EngineKind, FORMAT_VERSION, MlPersistence, RecoveryReport, Replica, RestorePoint,
-    StoreStats,
+    SnapshotPolicy, SnapshotStats, StoreStats,
 };
 pub use record::collection::{
     Collection, CollectionTxn, DamagedRecord, FromKey, OldRecord, Ordered, Page, Progress, Query, Rank, Record, Row,

@@ -16,6 +16,8 @@ mod builder;
 mod collection;
 mod feed;
 mod open;
+mod policy;
+mod rebuild;
 mod recover;
 mod repair;
 mod replica;
@@ -46,6 +48,7 @@ use crate::registry::Registry;
 
 pub use builder::{Builder, EngineKind};
 pub use feed::{ChangedKey, ChangedKeys};
+pub use policy::{SnapshotPolicy, SnapshotStats};
 pub use replica::Replica;
 pub use restore::RestorePoint;
 pub use stats::StoreStats;
@@ -77,6 +80,8 @@ struct Inner {
     durability: Durability,
     report: RecoveryReport,
     read_only: bool,
+    /// Makes snapshots in the background, where a policy asks for them.
+    snapshots: Option<policy::Snapshots>,
 }
 
 /// What opening the store found and did.
@@ -101,6 +106,8 @@ pub struct RecoveryReport {
     pub repaired: u64,
     /// Whether the store was rebuilt from snapshot and journal.
     pub rebuilt: bool,
+    /// Where the damaged store lies that was rebuilt. It is kept until somebody removes it, or the state is replaced.
+    pub damaged_store: Option<PathBuf>,
     /// Real milliseconds that the store itself (sled) took to open.
     pub store_open_ms: u64,
     /// Real milliseconds that reading the journal took.
@@ -226,7 +233,7 @@ impl MlPersistence {
     /// # Errors
     /// `Closed`; `Corrupt`.
     pub fn stats(&self) -> Result<StoreStats> {
-        stats::stats(&self.0.records, &self.0.registry, &self.0.jobs)
+        stats::stats(&self.0.records, &self.0.registry, &self.0.jobs, self.0.snapshots.as_ref())
     }
 
     /// Recomputes every index entry, counter and reference from the records and reports what differs. Changes nothing.
@@ -322,12 +329,18 @@ impl Inner {
         if self.read_only {
             return self.records.engine().close();
         }
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.begin_close();
+        }
         let released = match self.jobs.release_all_on_close() {
             // Closed before, or by a failure that has been reported where it happened: nothing is left to release.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
             released => released.map(|_| ()),
         };
-        self.records.engine().close().and(released)
+        let closed = self.records.engine().close();
+        // A snapshot that is being made ends with the engine.
+        let ended = self.snapshots.as_ref().map_or(Ok(()), policy::Snapshots::join);
+        closed.and(released).and(ended)
     }
 }
 
@@ -353,6 +366,7 @@ fn compose(
     mut report: RecoveryReport,
     started_ms: u64,
     read_only: bool,
+    policy: Option<SnapshotPolicy>,
 ) -> Result<MlPersistence> {
     let records = RecordStore::new(engine, Arc::clone(&config.clock), Arc::clone(&config.ids));
     let registry = Registry::new(records.clone()).with_durability(durability);
@@ -365,5 +379,6 @@ fn compose(
     let jobs = Jobs::new(records.clone(), JobsOptions { durability });
     let took_ms = config.clock.monotonic_ms().saturating_sub(started_ms);
     report.ms = took_ms.saturating_sub(report.store_open_ms);
-    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report, read_only })))
+    let snapshots = policy.map(|policy| policy::Snapshots::start(records.engine(), policy)).transpose()?;
+    Ok(MlPersistence(Arc::new(Inner { records, jobs, registry, durability, report, read_only, snapshots })))
 }

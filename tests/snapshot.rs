@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use ml_persistence::engine::local::LocalEngine;
+use ml_persistence::engine::sled::SledOpener;
+use ml_persistence::engine::{Engine, Tree, TxnOptions};
 use ml_persistence::{
     Change, EngineKind, ErrorKind, Json, ManualClock, MlPersistence, NewJob, NewVersion, Replica, RestorePoint,
     SnapshotInfo, SnapshotKind,
@@ -527,4 +530,32 @@ fn what_a_queue_knew_of_the_old_state_is_forgotten_when_it_is_replaced() {
         lease.complete(json!(null)).unwrap();
     }
     assert_sound(&target);
+}
+
+#[test]
+fn quarantine_travels_with_the_state_and_is_no_part_of_its_digest() {
+    let files = Files::new();
+    populate(&sled(&files.path("source")));
+    let clean = sled(&files.path("source")).digest().unwrap();
+    // Bytes that no record begins with, where records stand.
+    let config = ml_persistence::Config::new().unwrap();
+    let disk = Arc::new(ml_persistence::engine::local::disk::RealDisk::new());
+    let folder = files.path("source");
+    let (engine, _) = LocalEngine::open(disk, &folder, &SledOpener, &config).unwrap();
+    engine.transact(&TxnOptions::default(), &mut |txn| txn.put(Tree::Models, b"zz", Arc::from(&b"?"[..]))).unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let source = sled(&folder);
+    assert_eq!(source.repair().unwrap().quarantined_found, 1);
+    let kept = source.quarantine(None, 10).unwrap();
+    assert_eq!((kept.entries.len(), source.digest().unwrap()), (1, clean));
+
+    let exported = source.export_snapshot(files.path("s"), None).unwrap();
+    let copy = memory();
+    copy.import_snapshot(files.path("s"), false).unwrap();
+    assert_eq!(copy.quarantine(None, 10).unwrap(), kept);
+    let id = &kept.entries[0].id;
+    assert_eq!(copy.quarantined(id).unwrap(), source.quarantined(id).unwrap());
+    assert_eq!(Some(copy.digest().unwrap()), exported.digest);
+    assert_sound(&copy);
 }

@@ -1,7 +1,7 @@
 //! The reader of snapshot files meets any bytes: it answers, with an error or what the file holds, and never panics, hangs or
 //! takes memory for what a file only claims.
 //!
-//! `cargo +nightly fuzz run snapshot -- -rss_limit_mb=256 -max_len=65536`; `tests/fixtures/v1.mlsnap` is a good seed.
+//! How to run it, and where its first files come from: `fuzz/README.md`.
 
 #![no_main]
 

@@ -25,6 +25,7 @@ pub mod wrap;
 
 use std::fmt;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -173,6 +174,22 @@ pub trait Engine: Reader + Send + Sync + fmt::Debug {
         // A default for engines that can't: what they were asked is in the message.
         let _unused = (only_if_empty, fill);
         Err(Error::unsupported("this engine can't replace its state while it is open"))
+    }
+
+    /// A folder beside the live state for what belongs to that state and goes when it is replaced, such as snapshots of it.
+    /// Nothing says that it exists. `None` where the state lies in no folder.
+    fn annex(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Keeps the feed behind `sequence`, a commit of this store's own lineage, until this is called again, beyond what
+    /// retention asks. A journal that would pass its cap breaks that promise:
+    /// [`EngineStats::journal_first_sequence`] tells.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no feed; `Closed`.
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        Err(Error::unsupported(format!("this engine keeps no feed of changes, from {sequence} on or otherwise")))
     }
 
     /// The cursor of the newest commit that plain reads see; of a state that was taken over, the cursor that it had
@@ -511,6 +528,8 @@ pub struct EngineStats {
     pub segments_prepared: u64,
     /// Bytes that the journal takes on disk.
     pub journal_bytes: u64,
+    /// Sequence of the oldest commit that the journal still holds: 1 when it reaches back to the store's beginning.
+    pub journal_first_sequence: u64,
     /// Of these, bytes that only a reader of the change feed keeps from being given up.
     pub journal_pinned_bytes: u64,
     /// Frames appended to the journal, in bytes.

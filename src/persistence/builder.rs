@@ -8,9 +8,12 @@ use crate::config::{Config, Durability};
 use crate::engine::Engine;
 use crate::engine::local::disk::Disk;
 use crate::engine::local::opener::StoreOpener;
+use crate::engine::local::rescue::Rescue;
 use crate::engine::wrap::FollowEngine;
 use crate::error::{Error, Result};
 
+use super::policy::SnapshotPolicy;
+use super::rebuild::FromSnapshots;
 use super::{MlPersistence, RecoveryReport, Replica, compose, open};
 
 /// Which store holds the data.
@@ -42,6 +45,7 @@ pub struct Builder {
     store_call_max_ms: Option<u64>,
     clock: Option<Arc<dyn Clock>>,
     ids: Option<Arc<Ids>>,
+    snapshot_policy: Option<SnapshotPolicy>,
     ground: Option<Ground>,
 }
 
@@ -79,6 +83,7 @@ impl Builder {
             store_call_max_ms: None,
             clock: None,
             ids: None,
+            snapshot_policy: None,
             ground: None,
         }
     }
@@ -132,6 +137,14 @@ impl Builder {
         self
     }
 
+    /// Has the store make snapshots of itself in the background, so that it can be rebuilt should its files be damaged.
+    /// Default: none. A replica makes none before it is promoted: it can follow its source again.
+    #[must_use]
+    pub fn snapshot_policy(mut self, policy: SnapshotPolicy) -> Self {
+        self.snapshot_policy = Some(policy);
+        self
+    }
+
     /// Opens the folder on this disk, with the stores that this opener brings, whatever [`engine`](Self::engine) says: for
     /// tests that pull the plug on a whole store, or make its disk or its store fail. Snapshot files stay on the disk of
     /// the operating system.
@@ -162,17 +175,70 @@ impl Builder {
 
     /// Opens the store: locks the folder, recovers, and composes.
     ///
+    /// A store whose files are damaged so that it can't be opened is moved aside and rebuilt, where the journal reaches back
+    /// to the start or to a snapshot of a [`SnapshotPolicy`]; [`RecoveryReport`](crate::RecoveryReport) tells. Else it is
+    /// `Corrupt`, the message says what is missing, and nothing was changed: see [`rebuild`](Self::rebuild).
+    ///
     /// # Errors
     /// `Invalid` naming a setting that could not work; `NotFound` when there is nothing to open for reading;
     /// `Unavailable` when another opener has the folder; `Unsupported`
     /// for a newer format, or an engine that this build does not have; `Corrupt`; `Full`.
     pub fn open(self) -> Result<MlPersistence> {
+        let kept = self.snapshot_policy.is_some();
+        self.open_with(&FromSnapshots { kept, ..FromSnapshots::OWN })
+    }
+
+    /// Opens the folder with its store rebuilt, whether that can be opened or not: from a full snapshot of this store at
+    /// `snapshot`, or without one from the newest of its own, and from the journal behind it. What was acknowledged is all
+    /// there, or it is `Corrupt` and nothing was changed. The store of before is kept aside:
+    /// [`RecoveryReport::damaged_store`](crate::RecoveryReport).
+    ///
+    /// # Errors
+    /// `Corrupt` when snapshot and journal together do not cover everything, saying what is missing, or the snapshot is
+    /// damaged or of another store; `NotFound` for a folder without a store; else as [`open`](Self::open).
+    ///
+    /// ```
+    /// # fn main() -> ml_persistence::Result<()> {
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// # let (folder, backup) = (scratch.path().join("db"), scratch.path().join("nightly.mlsnap"));
+    /// use ml_persistence::MlPersistence;
+    /// let db = MlPersistence::open(&folder)?;
+    /// db.namespace("cache")?.put("k", "v")?;
+    /// db.export_snapshot(&backup, None)?;
+    /// db.close()?;
+    ///
+    /// let db = MlPersistence::builder(&folder).rebuild(Some(&backup))?;
+    /// assert!(db.recovery().rebuilt && db.recovery().damaged_store.is_some());
+    /// assert_eq!(db.namespace("cache")?.get_as::<String>("k")?.as_deref(), Some("v"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rebuild(self, snapshot: Option<&Path>) -> Result<MlPersistence> {
+        let folder = self.folder.as_deref().filter(|_| !self.read_only);
+        let folder = folder.ok_or_else(|| Error::invalid("folder: a store is rebuilt in one, opened for writing"))?;
+        if !folder.join("CURRENT").exists() {
+            return Err(Error::not_found(format!("{}: there is no store in this folder", folder.display())));
+        }
+        if let Some(snapshot) = snapshot {
+            // A slip of the pen is no damage.
+            MlPersistence::inspect_snapshot(snapshot)?;
+        }
+        let (kept, given) = (self.snapshot_policy.is_some(), snapshot.map(Path::to_path_buf));
+        self.open_with(&FromSnapshots { wanted: true, given, kept })
+    }
+
+    fn open_with(self, rescue: &dyn Rescue) -> Result<MlPersistence> {
         let config = self.config()?;
         config.check()?;
+        let policy = self.snapshot_policy.filter(|_| !self.read_only);
+        if let Some(policy) = &policy {
+            // Snapshots are files of the operating system, and lie in the folder.
+            policy.check(self.folder.as_deref().filter(|_| self.ground.is_none()), &config)?;
+        }
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = self.open_engine(&config)?;
+        let (engine, mut report) = self.open_engine(&config, rescue)?;
         report.epoch = engine.epoch().number;
-        compose(engine, &config, self.durability, report, started_ms, self.read_only)
+        compose(engine, &config, self.durability, report, started_ms, self.read_only, policy)
     }
 
     /// Opens the folder as a [`Replica`], creating it if need be: it takes snapshots of another store and no writes of its
@@ -187,20 +253,20 @@ impl Builder {
         let config = self.config()?;
         config.check()?;
         let started_ms = config.clock.monotonic_ms();
-        let (engine, mut report) = self.open_engine(&config)?;
+        let (engine, mut report) = self.open_engine(&config, &FromSnapshots::OWN)?;
         report.epoch = engine.epoch().number;
         let engine = Arc::new(FollowEngine::new(engine));
-        let db = compose(engine, &config, self.durability, report, started_ms, true)?;
+        let db = compose(engine, &config, self.durability, report, started_ms, true, None)?;
         Ok(Replica::new(db, self))
     }
 
-    fn open_engine(&self, config: &Config) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
+    fn open_engine(&self, config: &Config, rescue: &dyn Rescue) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
         match (&self.ground, self.folder.as_deref()) {
             (Some(Ground { disk, opener }), Some(folder)) => {
-                open::local(Arc::clone(disk), folder, Arc::clone(opener), config, self.read_only)
+                open::local(Arc::clone(disk), folder, Arc::clone(opener), config, self.read_only, rescue)
             }
             (Some(_), None) => Err(Error::invalid("folder: a disk is given, and no folder on it")),
-            (None, folder) => open::engine(self.engine, folder, config, self.read_only),
+            (None, folder) => open::engine(self.engine, folder, config, self.read_only, rescue),
         }
     }
 

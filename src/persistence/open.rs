@@ -9,6 +9,7 @@ use crate::engine::local::LocalEngine;
 use crate::engine::local::disk::{Disk, RealDisk};
 use crate::engine::local::opener::StoreOpener;
 use crate::engine::local::place::Place;
+use crate::engine::local::rescue::Rescue;
 use crate::engine::local::sim::SimDisk;
 use crate::engine::memory::MemoryOpener;
 #[cfg(feature = "sled")]
@@ -23,6 +24,7 @@ pub(super) fn engine(
     folder: Option<&Path>,
     config: &Config,
     read_only: bool,
+    rescue: &dyn Rescue,
 ) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
     match (kind, folder) {
         (EngineKind::Memory, None) => {
@@ -34,15 +36,16 @@ pub(super) fn engine(
                 Arc::new(MemoryOpener::by_folder()),
                 &config,
                 read_only,
+                rescue,
             )
         }
         (EngineKind::Memory, Some(folder)) => {
             let disk: Arc<dyn Disk> = Arc::new(RealDisk::new());
-            local(Arc::clone(&disk), folder, Arc::new(MemoryOpener::in_folder(disk)), config, read_only)
+            local(Arc::clone(&disk), folder, Arc::new(MemoryOpener::in_folder(disk)), config, read_only, rescue)
         }
         #[cfg(feature = "sled")]
         (EngineKind::Sled, Some(folder)) => {
-            local(Arc::new(RealDisk::new()), folder, Arc::new(SledOpener), config, read_only)
+            local(Arc::new(RealDisk::new()), folder, Arc::new(SledOpener), config, read_only, rescue)
         }
         #[cfg(not(feature = "sled"))]
         (EngineKind::Sled, Some(_)) => Err(Error::unsupported("sled: this build was made without the feature sled")),
@@ -57,17 +60,19 @@ pub(super) fn local(
     opener: Arc<dyn StoreOpener>,
     config: &Config,
     read_only: bool,
+    rescue: &dyn Rescue,
 ) -> Result<(Arc<dyn Engine>, RecoveryReport)> {
     let (engine, opened): (Arc<dyn Engine>, _) = if read_only {
         let (engine, opened) = LocalEngine::open_read_only(disk, folder, &*opener, config)?;
         (Arc::new(engine), opened)
     } else {
-        let (place, opened) = Place::open(disk, folder, opener, config)?;
+        let (place, opened) = Place::open_with(disk, folder, opener, config, rescue)?;
         (Arc::new(place), opened)
     };
     let report = RecoveryReport {
         replayed: opened.replayed,
         rebuilt: opened.rebuilt,
+        damaged_store: opened.damaged_store,
         store_open_ms: opened.store_open_ms,
         replay_ms: opened.replay_ms,
         ..RecoveryReport::default()

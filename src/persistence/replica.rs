@@ -8,7 +8,7 @@ use super::{Builder, MlPersistence};
 use crate::engine::{ORIGIN_KEY, Tree, TxnOptions};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyWriter};
-use crate::snapshot::{self, ReplicaStatus, SnapshotInfo};
+use crate::snapshot::{self, ReplicaStatus, SnapshotInfo, Watch};
 
 /// A store that takes no writes but those of its source: full snapshots and deltas, as files.
 ///
@@ -56,7 +56,15 @@ impl Replica {
     /// another store or branch of history (a primary of before a promotion, say); `Conflict` in a folder with data of its
     /// own; `Corrupt` naming what is damaged; `Unsupported`; `NotFound`; `Full`; `Unavailable`; `Closed`.
     pub fn apply(&self, path: impl AsRef<Path>) -> Result<SnapshotInfo> {
-        snapshot::apply(&**self.db.engine(), path.as_ref())
+        self.apply_with(path, &mut |_| ())
+    }
+
+    /// As [`apply`](Self::apply), and tells `watch` now and then how far it has come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_with(&self, path: impl AsRef<Path>, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+        snapshot::apply(&**self.db.engine(), path.as_ref(), watch)
     }
 
     /// Applies what leads on from here among the files `*.mlsnap` in a folder, as far as they lead; answers those that
@@ -65,7 +73,15 @@ impl Replica {
     /// # Errors
     /// As [`apply`](Self::apply), for a file that should have led on.
     pub fn follow(&self, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
-        snapshot::follow(&**self.db.engine(), folder.as_ref())
+        self.follow_with(folder, &mut |_| ())
+    }
+
+    /// As [`follow`](Self::follow), and tells `watch` now and then how far it has come in the file at hand.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn follow_with(&self, folder: impl AsRef<Path>, watch: &mut Watch<'_>) -> Result<Vec<PathBuf>> {
+        snapshot::follow(&**self.db.engine(), folder.as_ref(), watch)
     }
 
     /// Where it stands in its source's history.

@@ -11,6 +11,8 @@ use crate::keys::KeyWriter;
 use crate::record::{RecordStore, View, catalog};
 use crate::registry::Registry;
 
+use super::policy::{self, SnapshotStats};
+
 /// Plain numbers about a store, for any metrics crate. Record counts come from counters: nothing is scanned.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -23,6 +25,11 @@ pub struct StoreStats {
     pub records: RecordCounts,
     /// The queues, by name.
     pub queues: BTreeMap<String, QueueStats>,
+    /// Whether a store whose files are damaged would be rebuilt by the next opening, with nothing lost: its journal reaches
+    /// back to the start, or to one of its own snapshots. Never for a store without a folder.
+    pub rebuildable: bool,
+    /// The snapshots that it keeps of itself.
+    pub snapshots: SnapshotStats,
     /// What the engine has done since it was opened, and what it holds.
     pub storage: EngineStats,
 }
@@ -53,8 +60,14 @@ pub struct QueueStats {
     pub jobs: Counts,
 }
 
-pub(super) fn stats(records: &RecordStore, registry: &Registry, jobs: &Jobs) -> Result<StoreStats> {
+pub(super) fn stats(
+    records: &RecordStore,
+    registry: &Registry,
+    jobs: &Jobs,
+    snapshots: Option<&policy::Snapshots>,
+) -> Result<StoreStats> {
     let engine = records.engine();
+    let storage = engine.stats();
     let summary = registry.summary()?;
     let now_ms = records.clock().now_ms();
     let mut queues = BTreeMap::new();
@@ -77,7 +90,9 @@ pub(super) fn stats(records: &RecordStore, registry: &Registry, jobs: &Jobs) -> 
             kv: records.read(|view| total(view, catalog::KV_ENTRIES))?,
         },
         queues,
-        storage: engine.stats(),
+        rebuildable: policy::is_rebuildable(&**engine, &storage)?,
+        snapshots: policy::stats(&**engine, snapshots)?,
+        storage,
     })
 }
 

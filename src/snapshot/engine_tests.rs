@@ -73,7 +73,7 @@ fn full(engine: &dyn Engine, path: &Path) -> super::SnapshotInfo {
 
 #[test]
 fn an_export_under_writers_is_the_state_at_its_cursor_as_the_feed_tells_it() {
-    const WRITERS: u64 = 8;
+    const WRITERS: u64 = 16;
     let folder = tempfile::tempdir().unwrap();
     let source = engine();
     let start = source.sync().unwrap();
@@ -152,7 +152,7 @@ fn a_delta_interrupted_at_any_transaction_says_so_refuses_others_and_is_finished
     let folder = tempfile::tempdir().unwrap();
     let source = source_of_a_large_delta(&folder);
     let target_of = |name: &str, engine: &dyn Engine| -> Result<super::SnapshotInfo> {
-        follow::apply(engine, &file(&folder, name))
+        follow::apply(engine, &file(&folder, name), &mut |_| ())
     };
     for call in 1..=4 {
         for mishap in [Mishap::FailBefore as fn(Error) -> Mishap, Mishap::FailAfter] {

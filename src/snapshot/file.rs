@@ -3,8 +3,8 @@
 //! A snapshot is written under another name, synced, renamed and synced with its folder: who finds a file under the name
 //! that was asked for finds a whole one. Names come from the caller, never from a file.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -63,20 +63,60 @@ pub(super) fn list(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Makes a folder that only its owner can enter; no error when it exists.
+///
+/// # Errors
+/// `Full`, `Unavailable`.
+pub(super) fn create_folder(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed("create", path, error)),
+        Err(_) => Ok(()),
+        Ok(()) => sync_folder_of(path),
+    }
+}
+
+/// Gives a file another name in its folder, durably, in the place of what stood there.
+///
+/// # Errors
+/// `Full`, `Unavailable`.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(|error| failed("rename", from, error))?;
+    sync_folder_of(to)
+}
+
+/// Removes a file; an absent one is no error.
+///
+/// # Errors
+/// `Unavailable`.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // A file system that can't sync folders has nothing to promise.
+        Err(error) if !matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => {
+            Err(failed("sync folder", folder, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A file without a name, beside `path`.
 pub(super) fn nameless(path: &Path) -> Result<File> {
     let name = with_ending(path, ".run")?;
     let file = create(&name)?;
-    std::fs::remove_file(&name).map_err(|error| failed("remove", &name, error))?;
+    remove(&name)?;
     Ok(file)
 }
 
 /// Makes an empty file that only its owner can read, in the place of one that was cut off.
 fn create(path: &Path) -> Result<File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("remove", path, error)),
-        _ => {}
-    }
+    remove(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     options.open(path).map_err(|error| failed("create", path, error))
@@ -105,16 +145,7 @@ impl Unfinished {
         self.file.sync_all().map_err(|error| failed("sync", &self.temporary, error))?;
         std::fs::rename(&self.temporary, &self.path).map_err(|error| failed("rename", &self.temporary, error))?;
         self.finished = true;
-        let folder = folder_of(&self.path);
-        match File::open(folder).and_then(|folder| folder.sync_all()) {
-            // A file system that can't sync folders has nothing to promise.
-            Err(error)
-                if !matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) =>
-            {
-                Err(failed("sync folder", folder, error))
-            }
-            _ => Ok(()),
-        }
+        sync_folder_of(&self.path)
     }
 }
 

@@ -14,6 +14,7 @@ use super::file;
 use super::import::{begun, import_from};
 use super::info::SnapshotInfo;
 use super::layout::SnapshotKind;
+use super::progress::{Watch, WatchedSource};
 use super::read;
 use crate::engine::{Cursor, Engine, ORIGIN_KEY, Position, Tree};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,8 +67,8 @@ fn standing(engine: &dyn Engine) -> Result<Option<Position>> {
 ///
 /// # Errors
 /// As [`import`](super::import()); `Conflict` when the store holds data of its own.
-pub fn apply(engine: &dyn Engine, path: &Path) -> Result<SnapshotInfo> {
-    let source = file::open(path)?;
+pub fn apply(engine: &dyn Engine, path: &Path, watch: &mut Watch<'_>) -> Result<SnapshotInfo> {
+    let source = WatchedSource::new(file::open(path)?, watch)?;
     let here = standing(engine)?;
     let kind = read::header(&source)?.kind();
     if kind == SnapshotKind::Delta && here.is_none() {
@@ -107,7 +108,7 @@ pub fn apply(engine: &dyn Engine, path: &Path) -> Result<SnapshotInfo> {
 ///
 /// # Errors
 /// As [`apply`], for a file that should have led on; `Unavailable` for the folder.
-pub fn follow(engine: &dyn Engine, folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn follow(engine: &dyn Engine, folder: &Path, watch: &mut Watch<'_>) -> Result<Vec<PathBuf>> {
     let mut taken: Vec<PathBuf> = Vec::new();
     loop {
         let here = standing(engine)?.map(|position| position.cursor);
@@ -133,7 +134,7 @@ pub fn follow(engine: &dyn Engine, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut refused = None;
         let mut next = None;
         for (_, path) in candidates {
-            match apply(engine, &path) {
+            match apply(engine, &path, watch) {
                 Ok(_) => {
                     next = Some(path);
                     break;

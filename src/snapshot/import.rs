@@ -19,7 +19,7 @@ use super::layout::{Manifest, SnapshotKind};
 use super::progress::{Watch, WatchedSource};
 use super::read::{self, Source, Walked};
 use super::trail::Compared;
-use crate::engine::{ChainHash, Cursor, Engine, Position, Tree, TxnOptions, Value};
+use crate::engine::{ChainHash, Cursor, Engine, Fresh, Position, Tree, TxnOptions, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record;
 
@@ -49,19 +49,36 @@ pub(super) fn import_from(engine: &dyn Engine, source: &(impl Source + ?Sized), 
 fn full(engine: &dyn Engine, source: &(impl Source + ?Sized), replace: bool) -> Result<SnapshotInfo> {
     let mut info = None;
     engine.replace(!replace, &mut |fresh| {
-        let walked = read::walk(source, false, |_, record| fresh.write(record.tree, record.key, record.value))?;
-        let mut digest = [0; 32];
-        fresh.read(&mut |reader| {
-            digest = record::digest_bytes(reader)?;
-            Ok(())
-        })?;
-        if digest != walked.manifest.digest {
-            return Err(Error::corrupt("snapshot: its content has another digest than it says"));
-        }
+        let walked = fill(source, fresh)?;
         info = Some(walked.info());
         Ok(walked.position())
     })?;
     info.ok_or_else(|| Error::internal("the engine replaced its state without having filled it"))
+}
+
+/// Writes the state of the full snapshot at `path`, and answers where it stands.
+///
+/// # Errors
+/// `Invalid` for a delta; `Corrupt`; `Unsupported`; `NotFound`; those of `fresh`. What was written is of no use then.
+pub fn load(path: &Path, fresh: &mut dyn Fresh) -> Result<Position> {
+    let source = file::open(path)?;
+    if read::header(&source)?.kind() != SnapshotKind::Full {
+        return Err(Error::invalid(format!("snapshot: {} is a delta; this takes a full one", path.display())));
+    }
+    fill(&source, fresh).map(|walked| walked.position())
+}
+
+fn fill(source: &(impl Source + ?Sized), fresh: &mut dyn Fresh) -> Result<Walked> {
+    let walked = read::walk(source, false, |_, record| fresh.write(record.tree, record.key, record.value))?;
+    let mut digest = [0; 32];
+    fresh.read(&mut |reader| {
+        digest = record::digest_bytes(reader)?;
+        Ok(())
+    })?;
+    if digest != walked.manifest.digest {
+        return Err(Error::corrupt("snapshot: its content has another digest than it says"));
+    }
+    Ok(walked)
 }
 
 fn delta(engine: &dyn Engine, source: &(impl Source + ?Sized)) -> Result<SnapshotInfo> {

@@ -4,7 +4,7 @@
 //!   layout    the bytes            write     records in, a file out       export   a scan, then what was written meanwhile
 //!   read      a file, believing    view      a file as a point in time    import   a new state, or a state further on
 //!             nothing of it        overlay   the last word on every key   follow   a replica; info: plain numbers; file: names
-//!   trail     hashes of the history
+//!   trail     hashes of the history                                     shelf    the snapshots that a store keeps of itself
 //! ```
 //!
 //! It promises that an export holds the state at one point, with everything acknowledged before it began, while no commit
@@ -65,7 +65,9 @@
 //! is known only when the scan has ended and the writer never seeks back. A delta has a base section alone, with removals.
 //!
 //! Carried are all trees, indexes and counters included (the digest leaves those out; `verify` recomputes them), and of
-//! `meta` all but the engine's own keys, which begin with a zero byte. One chunk is closed at 128 KiB.
+//! `meta` all but the engine's own keys, which begin with a zero byte. Quarantine, which lies there, is carried too: what it
+//! keeps may be the last trace of somebody's data, and a store that was restored must not have less of that than the one it
+//! stands for. It is no part of the digest all the same. One chunk is closed at 128 KiB.
 //!
 //! Whether a delta continues a history is told twice. Each of its openings has a random id and a first sequence, so a
 //! copied folder, a restored one and a promoted replica are known by another opening. And the journal is chained by a hash
@@ -89,6 +91,7 @@ mod layout;
 mod overlay;
 mod progress;
 mod read;
+pub mod shelf;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -97,7 +100,7 @@ mod write;
 
 pub use export::{cursor_at, export, export_between};
 pub use follow::{FILE_ENDING, ReplicaStatus, apply, follow, status};
-pub use import::import;
+pub use import::{import, load};
 pub use info::{SnapshotInfo, inspect, inspect_bytes};
 pub use layout::SnapshotKind;
 pub use progress::{Progress, Watch};

@@ -106,7 +106,7 @@ fn people_export_inspect_import_and_follow_by_commands() {
     let since = exported["cursor"].as_str().unwrap();
     let (code, second) = run(&["snapshot", "export", "--data", data, &delta, "--since", since, "--json"]);
     assert_eq!((code, &second["base"]), (Some(0), &exported["cursor"]));
-    let (code, followed) = run(&["replica", "follow", "--data", &path("replica"), &shipped, "--json"]);
+    let (code, followed) = run(&["replica", "follow", "--once", "--data", &path("replica"), &shipped, "--json"]);
     assert_eq!((code, &followed["cursor"]), (Some(0), &second["cursor"]));
     assert_eq!(followed["taken"], json!([full, delta]));
     let (_, value) = run(&["kv", "get", "--data", &path("replica"), "n", "k", "--json"]);

@@ -93,7 +93,8 @@ fn overview() -> String {
 /// One command with these of its options.
 fn page(shape: &Shape, flags: impl Iterator<Item = &'static Flag>) -> String {
     let options = options(flags);
-    let text = format!("usage: {} --data DIR [options]\n  {}\n{options}", call(shape), shape.about);
+    let store = if shape.flags().any(|flag| flag.name == "data") { " --data DIR" } else { "" };
+    let text = format!("usage: {}{store} [options]\n  {}\n{options}", call(shape), shape.about);
     text.trim_end().to_owned()
 }
 

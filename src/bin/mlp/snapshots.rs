@@ -5,18 +5,25 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use ml_persistence::snapshot::Progress;
-use ml_persistence::{Cursor, MlPersistence, SnapshotInfo};
+use ml_persistence::{Builder, Cursor, Error, MlPersistence, Replica, Result, SnapshotInfo};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::engine_kind;
 use crate::line::{Flag, Line, Shape, Wrong};
 use crate::out::Out;
+use crate::people::store::tell;
 use crate::table::table;
 
 /// Bytes between two updates of the line on a terminal.
 const SHOW_BYTES: u64 = 1 << 20;
 const BAR_CHARS: u64 = 30;
+/// How often a follower looks for new files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const DATA: Flag = Flag::of("data", "DIR", "the store's folder; it is created if need be");
 const ENGINE: Flag = Flag::of("engine", "sled|memory", "the one that the folder was made with, default sled");
@@ -44,24 +51,35 @@ pub static SHAPES: &[Shape] = &[
     },
     Shape { words: "snapshot verify", operands: "FILE", about: "the same", flags: &[&[JSON]] },
     Shape {
+        words: "snapshot rebuild",
+        operands: "[FILE]",
+        about: "a damaged store anew, from a snapshot of it and its journal; the damaged one is kept",
+        flags: &[&[DATA, ENGINE, JSON]],
+    },
+    Shape {
         words: "replica follow",
         operands: "FOLDER",
-        about: "apply what leads on among the folder's *.mlsnap files",
-        flags: &[&[DATA, ENGINE, JSON]],
+        about: "apply what leads on among the folder's *.mlsnap files, as they come, until Ctrl-C",
+        flags: &[&[DATA, ENGINE, JSON, Flag::bare("once", "only those that are there now")]],
     },
 ];
 
 /// Reads what stands behind a command's words.
 pub fn read(words: &str, mut line: Line) -> Result<SnapshotOptions, Wrong> {
-    let path = PathBuf::from(line.operand("FILE or FOLDER")?);
+    let path = match words {
+        "snapshot rebuild" => line.operand_opt().map(PathBuf::from),
+        "replica follow" => Some(PathBuf::from(line.operand("FOLDER")?)),
+        _ => Some(PathBuf::from(line.operand("FILE")?)),
+    };
     let json = line.flag("json")?;
     let (data, engine) = (line.path("data")?, line.text("engine")?.unwrap_or_else(|| "sled".to_owned()));
     let data = || data.clone().ok_or_else(|| format!("{words}: --data DIR is required: which store?"));
-    let task = match words {
-        "snapshot export" => Task::Export { data: data()?, file: path, since: line.text("since")? },
-        "snapshot import" => Task::Import { data: data()?, file: path, replace: line.flag("replace")? },
-        "replica follow" => Task::Follow { data: data()?, folder: path },
-        _ => Task::Verify { file: path },
+    let task = match (words, path) {
+        ("snapshot export", Some(file)) => Task::Export { data: data()?, file, since: line.text("since")? },
+        ("snapshot import", Some(file)) => Task::Import { data: data()?, file, replace: line.flag("replace")? },
+        ("replica follow", Some(folder)) => Task::Follow { data: data()?, folder, once: line.flag("once")? },
+        (_, Some(file)) if words != "snapshot rebuild" => Task::Verify { file },
+        (_, file) => Task::Rebuild { data: data()?, file },
     };
     line.finish()?;
     Ok(SnapshotOptions { task, engine, json })
@@ -84,9 +102,16 @@ pub enum Task {
     Verify {
         file: PathBuf,
     },
+    Rebuild {
+        data: PathBuf,
+        /// Without one the store's own snapshots serve.
+        file: Option<PathBuf>,
+    },
     Follow {
         data: PathBuf,
         folder: PathBuf,
+        /// One pass, instead of looking again until told to stop.
+        once: bool,
     },
 }
 
@@ -101,7 +126,7 @@ pub struct SnapshotOptions {
 /// Does one task.
 pub fn run(options: &SnapshotOptions) -> ExitCode {
     let mut out = Out::new(options.json);
-    match work(options).and_then(|answer| out.say(answer)) {
+    match work(options, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             out.refuse(&error);
@@ -110,13 +135,18 @@ pub fn run(options: &SnapshotOptions) -> ExitCode {
     }
 }
 
-fn work(options: &SnapshotOptions) -> ml_persistence::Result<String> {
-    let open = |folder: &Path| MlPersistence::builder(folder).engine(engine_kind(&options.engine)?).open();
+fn work(options: &SnapshotOptions, out: &mut Out) -> Result<()> {
+    let builder = |folder: &Path| Ok(MlPersistence::builder(folder).engine(engine_kind(&options.engine)?));
+    let open = |folder: &Path, out: &Out| -> Result<MlPersistence> {
+        let db = builder(folder)?.open()?;
+        tell(out, db.recovery());
+        Ok(db)
+    };
     let mut bar = Bar::new();
     let info = match &options.task {
         Task::Export { data, file, since } => {
             let since = since.as_ref().map(|since| since.parse::<Cursor>()).transpose()?;
-            let db = open(data)?;
+            let db = open(data, out)?;
             let info = db.export_snapshot_with(file, since, &mut |progress| bar.show(progress))?;
             db.close()?;
             info
@@ -124,32 +154,76 @@ fn work(options: &SnapshotOptions) -> ml_persistence::Result<String> {
         Task::Import { data, file, replace } => {
             // A wrong file must not leave an empty store behind.
             MlPersistence::inspect_snapshot(file)?;
-            let db = open(data)?;
+            let db = open(data, out)?;
             let info = db.import_snapshot_with(file, *replace, &mut |progress| bar.show(progress))?;
             db.close()?;
             info
         }
         Task::Verify { file } => MlPersistence::inspect_snapshot_with(file, &mut |progress| bar.show(progress))?,
-        Task::Follow { data, folder } => return follow(data, folder, options),
+        Task::Rebuild { data, file } => return rebuild(builder(data)?, file.as_deref(), out),
+        Task::Follow { data, folder, once } => return follow(&builder(data)?.open_replica()?, folder, *once, bar, out),
     };
     drop(bar);
-    Ok(if options.json { to_json(&info).to_string() } else { shown(&info) })
+    out.answer(&to_json(&info), || shown(&info))
 }
 
-fn follow(data: &Path, folder: &Path, options: &SnapshotOptions) -> ml_persistence::Result<String> {
-    let replica = MlPersistence::builder(data).engine(engine_kind(&options.engine)?).open_replica()?;
-    let taken = replica.follow(folder)?;
-    let cursor = replica.status()?.cursor.map(|cursor| cursor.to_string());
-    replica.close()?;
-    let files: Vec<String> = taken.iter().map(|path| path.display().to_string()).collect();
-    if options.json {
-        return Ok(serde_json::json!({"taken": files, "cursor": cursor}).to_string());
-    }
-    let stands = cursor.map_or("nothing was applied yet".to_owned(), |cursor| format!("now at {cursor}"));
-    Ok(match files.len() {
-        0 => format!("nothing there leads on; {stands}"),
-        _ => format!("{}\n{stands}", files.join("\n")),
+fn rebuild(builder: Builder, file: Option<&Path>, out: &mut Out) -> Result<()> {
+    let db = builder.rebuild(file)?;
+    let digest = db.digest()?;
+    let damaged = db.recovery().damaged_store.as_ref().map(|path| path.display().to_string());
+    db.close()?;
+    let answer = serde_json::json!({"rebuilt": true, "damaged_store": damaged, "digest": digest});
+    out.answer(&answer, || {
+        format!(
+            "the store was rebuilt, its digest is {digest}\nthe one of before lies in {}, until somebody removes it",
+            damaged.unwrap_or_default()
+        )
     })
+}
+
+/// Takes what is there, then what comes, until told to stop.
+fn follow(replica: &Replica, folder: &Path, once: bool, mut bar: Bar, out: &mut Out) -> Result<()> {
+    let stop = if once { None } else { Some(until_told_to_stop()?) };
+    let mut first = true;
+    loop {
+        let taken = replica.follow_with(folder, &mut |progress| bar.show(progress))?;
+        bar.clear();
+        if first || !taken.is_empty() {
+            let cursor = replica.status()?.cursor.map(|cursor| cursor.to_string());
+            let files: Vec<String> = taken.iter().map(|path| path.display().to_string()).collect();
+            out.answer(&serde_json::json!({"taken": files, "cursor": cursor}), || {
+                let stands = cursor.as_ref().map_or("nothing was applied yet".to_owned(), |at| format!("now at {at}"));
+                match files.len() {
+                    0 => format!("nothing there leads on; {stands}"),
+                    _ => format!("{}\n{stands}", files.join("\n")),
+                }
+            })?;
+        }
+        first = false;
+        match stop.as_ref().map(|stop| stop.recv_timeout(LOOK_EVERY)) {
+            Some(Err(RecvTimeoutError::Timeout)) => {}
+            None | Some(_) => return replica.close(),
+        }
+    }
+}
+
+/// Receives when Ctrl-C is pressed, or the process is asked to end. The second time ends it as ever.
+fn until_told_to_stop() -> Result<Receiver<()>> {
+    let failed = |error| Error::io("listening for Ctrl-C", error);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let (tell, told) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("mlp-signals".to_owned())
+        .spawn(move || {
+            for (times, signal) in signals.forever().enumerate() {
+                // A replica that is being closed already wants nobody to wait for it.
+                if times > 0 || tell.send(()).is_err() {
+                    std::process::exit(128 + signal);
+                }
+            }
+        })
+        .map_err(failed)?;
+    Ok(told)
 }
 
 fn to_json(info: &SnapshotInfo) -> serde_json::Value {
@@ -187,6 +261,10 @@ impl Bar {
     }
 
     fn show(&mut self, progress: Progress) {
+        if progress.bytes < self.shown_at {
+            // The next file, or the next pass over this one.
+            self.shown_at = 0;
+        }
         let done = progress.total_bytes == Some(progress.bytes);
         if !self.terminal || (progress.bytes < self.shown_at + SHOW_BYTES && !done) {
             return;
@@ -204,6 +282,13 @@ impl Bar {
         self.put(&format!("\r{line}"));
     }
 
+    /// Leaves the line as it found it.
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown_at) > 0 {
+            self.put("\r\u{1b}[K");
+        }
+    }
+
     fn put(&self, text: &str) {
         let mut out = std::io::stderr().lock();
         // A terminal that went away takes nothing from the work.
@@ -213,8 +298,6 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.shown_at > 0 {
-            self.put("\r\u{1b}[K");
-        }
+        self.clear();
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Core {
     pub(super) keeper: KeeperHandle,
     lock: Mutex<Option<Box<dyn LockGuard>>>,
 
+    /// Oldest sequence that the journal held as it was opened.
+    pub(super) journal_first: u64,
     /// Newest durable batch.
     pub(super) durable: AtomicU64,
     /// Up to here the store holds everything durably.
@@ -152,6 +154,8 @@ pub(super) struct Parts {
     /// Last frame of the journal, durable since recovery wrote it again.
     pub(super) end: u64,
     pub(super) applied: u64,
+    /// Oldest frame of the journal.
+    pub(super) journal_first: u64,
     /// Where the state was taken over from, if nothing of this store's own was written since.
     pub(super) origin: Option<Position>,
 }
@@ -177,6 +181,7 @@ impl Core {
             applier: ApplierSignal::default(),
             keeper: parts.keeper,
             lock: Mutex::new(Some(parts.lock)),
+            journal_first: parts.journal_first,
             durable: AtomicU64::new(parts.end),
             checkpoint: AtomicU64::new(parts.applied),
             applying: AtomicU64::new(0),
@@ -303,7 +308,9 @@ impl Core {
         if let Some(store) = self.store.write().take() {
             // Readers that were inside a call when the engine closed are about to come out; the caller may hold a
             // reference of its own (tests do), so this waits only for a while.
-            for _ in 0..RELEASE_TRIES {
+            // A store in memory alone may stay with its opener for ever, and nobody minds who drops it.
+            let tries = if self.persistent { RELEASE_TRIES } else { 0 };
+            for _ in 0..tries {
                 if Arc::strong_count(&store) == 1 {
                     break;
                 }

@@ -23,6 +23,11 @@ pub const FOLDER_FORMAT: u32 = 1;
 const NAME: &str = "CURRENT";
 const BYTES_MAX: usize = 4096;
 
+/// The folder of a generation.
+pub(super) fn generation_folder(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("gen-{generation:08}"))
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Current {
     pub(super) engine: String,
@@ -32,7 +37,7 @@ pub(super) struct Current {
 impl Current {
     /// The folder of the live generation.
     pub(super) fn generation_folder(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("gen-{:08}", self.identity.generation))
+        generation_folder(folder, self.identity.generation)
     }
 
     fn encode(&self) -> String {

@@ -38,6 +38,14 @@ impl EpochEntry {
         bytes.into()
     }
 
+    /// The opening that a write tells of; `None` for any other write.
+    pub(super) fn of_write(tree: Tree, key: &[u8], value: Option<&[u8]>) -> Result<Option<Self>> {
+        match value {
+            Some(value) if tree == Tree::Meta && key.starts_with(PREFIX) => Self::decode(key, value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
         let entry = (|| {
             let number = u64::from_be_bytes(key.strip_prefix(PREFIX)?.try_into().ok()?);

@@ -201,6 +201,8 @@ pub(super) struct Journal {
     pinned: BTreeMap<u64, usize>,
     /// Sequences from which on somebody wants the feed kept, with how many do. Broken rather than pass the cap.
     held: BTreeMap<u64, usize>,
+    /// The one of these that lasts until another takes its place.
+    kept: Option<u64>,
     next_id: u64,
     next_sequence: u64,
     chain: Link,
@@ -271,6 +273,7 @@ impl Journal {
             free: Vec::new(),
             pinned: BTreeMap::new(),
             held: BTreeMap::new(),
+            kept: None,
             next_id: start.id + 1,
             next_sequence: sequence + 1,
             chain,
@@ -423,6 +426,19 @@ impl Journal {
         }
     }
 
+    /// Keeps every frame from `sequence` on until this is called again. What is gone already stays gone.
+    pub(super) fn keep(&mut self, sequence: u64) {
+        self.hold(sequence);
+        if let Some(earlier) = self.kept.replace(sequence) {
+            self.let_go(earlier);
+        }
+    }
+
+    /// The oldest sequence that can still be read.
+    pub(super) fn first_sequence(&self) -> u64 {
+        self.closed.front().map_or(self.current.header.first_sequence, |segment| segment.first_sequence)
+    }
+
     /// Lets go of a segment.
     pub(super) fn unpin(&mut self, id: u64) {
         if let Some(readers) = self.pinned.get_mut(&id) {
@@ -464,6 +480,7 @@ impl Journal {
         if !self.held.is_empty() && self.bytes() - lying_free(&self.free) + bytes > limits.cap {
             // Commits go before readers, however long those were promised the feed.
             self.held.clear();
+            self.kept = None;
             self.trim(retention.min(limits.cap.saturating_sub(bytes)), checkpoint);
         }
         self.free.append(&mut self.spares.take_unused());

@@ -12,7 +12,8 @@
 //!
 //! Reading order: [`disk`] (the seam to the file system), `segment` and `batch` (bytes), `journal`, `replay`,
 //! `memtable`, `txn` (a body), `pipeline` (from body to acknowledgement), `applier`, `reserve` (what the disk keeps
-//! free for the store), `keeper`, `admission` (back-pressure), `read`, `open`, `mark`, `epoch`, `current`.
+//! free for the store), `keeper`, `admission` (back-pressure), `read`, `open`, `mark`, `epoch`, `current`,
+//! `generation`, `rescue`, `rebuild`.
 //!
 //! Folder: `LOCK`, `CURRENT`, `gen-00000001/journal/*.seg`, `gen-00000001/store/`.
 //!
@@ -40,7 +41,7 @@
 //! | 15. Chunks, each synced; the mark moves with the last | `applier` | `crash_tests`; failure: `a_mark_that_moves_before_the_last_chunk…` |
 //! | 16. Smooth back-pressure from half full on | `admission` | `admission` |
 //! | 17. A mark beyond the journal, a foreign store, a missing segment: `Corrupt` | `open`, `replay` | recovery: `a_store_or_a_segment_of_another_folder…`, `a_segment_missing_from_the_middle…`, `a_journal_that_was_deleted…` |
-//! | 18. A damaged store is moved aside and rebuilt where the journal covers all of it | `open` | failure: `a_damaged_store_is_moved_aside…`, `what_the_operating_system_refuses…` |
+//! | 18. A damaged store is moved aside and rebuilt where the journal, or it and a snapshot, cover all of it | `open`, `rebuild`, `rescue` | failure: `a_damaged_store_is_moved_aside…`, `what_the_operating_system_refuses…`; `rebuild` in `tests/`; the crate's `tests/rebuild.rs` |
 //! | 19. A panic of the store closes the engine; the applier has a watchdog | `core`, `keeper` | failure: `a_store_that_fails_or_panics…`, `the_watchdog_closes…` |
 //! | 20. Closing syncs, finishes the chunk in hand, and does not drain | `applier`, `pipeline` | recovery: `closing_writes_what_is_open…` |
 //! | 21. `CURRENT` before anything else, replaced by rename; one opener | `current`, `open` | `current`; recovery: `a_second_opener…`, `a_creation_that_failed…`, `a_folder_that_lost_its_current_file…` |
@@ -54,8 +55,7 @@
 //! Deviations, with their reasons. *Rule 14*: bodies read the store under the body mutex, since serializing them is
 //! what the mutex is for; nothing that must go on when a store hangs takes it. *Rule 11* goes further here: the
 //! checkpoint that recovery believes is the one that synced frames carry, not the store's own mark, which may stand in
-//! the page cache alone. *Snapshots* (rules 12 and 18) come later: until then a rebuild needs a journal that reaches
-//! back to the start.
+//! the page cache alone.
 
 mod admission;
 mod applier;
@@ -67,6 +67,7 @@ mod current;
 pub mod disk;
 mod epoch;
 mod feed;
+mod filling;
 mod generation;
 mod journal;
 mod keeper;
@@ -78,7 +79,9 @@ mod origin;
 mod pipeline;
 pub mod place;
 mod read;
+mod rebuild;
 mod replay;
+pub mod rescue;
 mod reserve;
 mod segment;
 #[cfg(all(test, shuttle))]
@@ -91,7 +94,7 @@ mod txn;
 mod watch;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -105,6 +108,7 @@ use crate::error::{Error, Result};
 use self::core::Core;
 use self::disk::Disk;
 use self::opener::StoreOpener;
+use self::rescue::{NoRescue, Rescue};
 use self::sync::thread::{self, JoinHandle};
 use self::sync::{Mutex, Ordering, Tally};
 
@@ -140,7 +144,21 @@ impl LocalEngine {
         opener: &dyn StoreOpener,
         config: &Config,
     ) -> Result<(Self, OpenReport)> {
-        let opened = open::for_writing(Arc::clone(&disk), folder, opener, config)?;
+        Self::open_with(disk, folder, opener, config, &NoRescue)
+    }
+
+    /// The same, with somebody who knows where a state comes from when the store can't be opened.
+    ///
+    /// # Errors
+    /// As [`LocalEngine::open`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        opener: &dyn StoreOpener,
+        config: &Config,
+        rescue: &dyn Rescue,
+    ) -> Result<(Self, OpenReport)> {
+        let opened = open::for_writing(Arc::clone(&disk), folder, opener, config, rescue)?;
         let threads = Threads::start(&opened.core, opened.inbox)?;
         let engine = LocalEngine { core: opened.core, threads: Mutex::new(Some(threads)) };
         engine.core.keeper.ask_for_room(0);
@@ -241,6 +259,16 @@ impl Engine for LocalEngine {
         Ok(Box::new(feed::Hold::new(&self.core)?))
     }
 
+    fn annex(&self) -> Option<PathBuf> {
+        let root = current::generation_folder(&self.core.folder, self.core.identity.generation);
+        self.core.persistent.then(|| root.join(rebuild::ANNEX))
+    }
+
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        self.core.check_open()?;
+        self.core.journal(|journal| journal.keep(sequence + 1))
+    }
+
     fn position(&self, at: &Cursor) -> Result<Position> {
         self.core.position(at)
     }
@@ -272,6 +300,7 @@ impl Engine for LocalEngine {
         let (journal_bytes, journal_pinned_bytes, journal_appended_bytes) = core
             .journal(|journal| (journal.bytes(), journal.pinned_bytes(), journal.appended_bytes()))
             .unwrap_or_default();
+        let journal_first_sequence = core.journal(|journal| journal.first_sequence()).unwrap_or(core.journal_first);
         let (batch_commits, journal_sync_us) = counts.histograms();
         let durable_sequence = core.durable.load(Ordering::Acquire);
         let applied_sequence = core.checkpoint.load(Ordering::Acquire);
@@ -285,6 +314,7 @@ impl Engine for LocalEngine {
             journal_pinned_bytes,
             segments_prepared: read(&counts.segments_prepared),
             journal_bytes,
+            journal_first_sequence,
             journal_appended_bytes,
             memtable_bytes: core.memtables.bytes(),
             durable_sequence,

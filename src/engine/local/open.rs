@@ -1,8 +1,8 @@
 //! Opening a folder: lock, `CURRENT`, store, journal; then the engine stands where it stopped.
 //!
 //! ```text
-//! lock ─> CURRENT ─> survey the journal ─> open the store, read its mark ─> pick the base ─> frames above the base are
-//! written again into a fresh segment and synced ─> memtable refilled ─> epoch raised (a commit like any other)
+//! lock ─> CURRENT ─> open the store ─> survey the journal ─> do the two fit? ─> frames above the base are written again
+//! into a fresh segment and synced ─> memtable refilled ─> epoch raised (a commit like any other)
 //! ```
 //!
 //! The **base** is the newest sequence that the store is proven to hold: what a synced frame says of it, or what the
@@ -10,6 +10,10 @@
 //! failed sync, so it is not believed further; replaying final values over it changes nothing. A mark older than the
 //! base means that the store was replaced or cut: the journal makes up for it when it reaches back far enough, else
 //! the folder is `Corrupt` and says what is missing. Nothing is ever silently empty.
+//!
+//! A store that can't be opened, or that lost its mark, is moved aside and rebuilt: from the journal alone where that
+//! reaches back to the start, else from a state that a [`Rescue`] brings, and the journal behind it (`rebuild`). What is
+//! wrong with the journal, no rescue helps against.
 //!
 //! Creating: everything is made and synced, the first epoch is committed, and only then `CURRENT` is written. A
 //! folder without `CURRENT` is therefore new, half made (and is made again), or damaged (when it holds commits).
@@ -30,7 +34,9 @@ use super::memtable::Memtables;
 use super::opener::StoreOpener;
 use super::origin;
 use super::pipeline::Pipeline;
+use super::rebuild::{self, ANNEX, Rebuild};
 use super::replay::{KeptFrame, Replay, Survey, Tail};
+use super::rescue::Rescue;
 use super::segment::Identity;
 use super::sync::Mutex;
 use crate::clock::{Ids, Stopwatch};
@@ -39,15 +45,17 @@ use crate::engine::{Direction, Epoch, KeyRange, KvStore, Tree, Value, WriteBatch
 use crate::error::{Error, ErrorKind, Result};
 
 /// What opening did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenReport {
     /// The folder was made.
     pub created: bool,
     /// Journal frames that were replayed.
     pub replayed: u64,
-    /// The store was behind the journal, damaged or gone, and was made up for from the journal.
+    /// The store was behind the journal, damaged or gone, and was made up for from journal and snapshots.
     pub rebuilt: bool,
+    /// Where a damaged store was put that was replaced. Nobody but you removes it.
+    pub damaged_store: Option<PathBuf>,
     /// Time that the store took to open, in milliseconds.
     pub store_open_ms: u64,
     /// Time to read, rewrite and replay the journal, in milliseconds.
@@ -64,10 +72,10 @@ pub(super) struct Opened {
     pub(super) birth: Option<Current>,
 }
 
-struct Folders {
-    root: PathBuf,
-    journal: PathBuf,
-    store: PathBuf,
+pub(super) struct Folders {
+    pub(super) root: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) store: PathBuf,
 }
 
 /// Opens for writing.
@@ -76,6 +84,7 @@ pub(super) fn for_writing(
     folder: &Path,
     opener: &dyn StoreOpener,
     config: &Config,
+    rescue: &dyn Rescue,
 ) -> Result<Opened> {
     config.check()?;
     disk.create_dir(folder)?;
@@ -101,18 +110,27 @@ pub(super) fn for_writing(
     check_engine(&current, folder, opener)?;
     let folders = Folders::of(&current, folder);
     let took = Stopwatch::start();
-    let (store, moved_aside) = if created {
-        (create_store(&*disk, &folders, opener, config, current.identity)?, false)
+    let found = if created {
+        Ok(create_store(&*disk, &folders, opener, config, current.identity)?)
     } else {
-        open_or_replace_store(&*disk, &folders, opener, config, current.identity)?
+        open_store(&*disk, &folders, opener, config, rescue)?
     };
     let store_open_ms = took.elapsed().as_millis() as u64;
     let took = Stopwatch::start();
-    let base = Base::find(&*disk, &folders, &*store, current.identity, created)?;
-    let replay = base.survey.replay(&*disk, base.sequence)?;
+    let extent = Extent::find(&*disk, &folders, current.identity, created)?;
+    let identity = current.identity;
+    let plan = Rebuild { disk: &*disk, folders: &folders, opener, config, identity, extent: &extent, rescue };
+    let Stood { store, base, damaged_store } = stand(&plan, found)?;
+    let replay = extent.survey.replay(&*disk, base.sequence)?;
     // The identifiers that a segment is salted with never show, so they stay out of a seeded sequence.
     let salts = Ids::random()?;
-    let journal = rewrite(Arc::clone(&disk), &folders, &salts, current.identity, &base, &replay)?;
+    let mut journal = rewrite(Arc::clone(&disk), &folders, &salts, current.identity, &extent.survey, &base, &replay)?;
+    if let Some(newest) = rescue.newest(&folders.root.join(ANNEX))?
+        && newest >= extent.reach
+    {
+        // Before anything may be given up: with this state the journal covers everything.
+        journal.keep(newest + 1);
+    }
     let memtables = Memtables::new();
     let end = refill(&memtables, base.sequence, &replay)?;
     let newest = EpochEntry::newest(&*store, &memtables)?;
@@ -125,7 +143,8 @@ pub(super) fn for_writing(
     let report = OpenReport {
         created,
         replayed: replay.frames.len() as u64,
-        rebuilt: moved_aside || base.rebuilt,
+        rebuilt: damaged_store.is_some() || base.rebuilt,
+        damaged_store,
         store_open_ms,
         replay_ms: took.elapsed().as_millis() as u64,
     };
@@ -154,6 +173,7 @@ pub(super) fn for_writing(
         lock,
         end,
         applied: base.sequence,
+        journal_first: extent.reach + 1,
         origin,
     }));
     Ok(Opened { core, inbox, report, entry, birth: created.then_some(current) })
@@ -180,8 +200,9 @@ pub(super) fn for_reading(
     let store = open_guarded(opener, &folders.store, config)?;
     let store_open_ms = took.elapsed().as_millis() as u64;
     let took = Stopwatch::start();
-    let base = Base::find(&*disk, &folders, &*store, current.identity, false)?;
-    let replay = base.survey.replay(&*disk, base.sequence)?;
+    let extent = Extent::find(&*disk, &folders, current.identity, false)?;
+    let base = extent.judge(&*store, current.identity)??;
+    let replay = extent.survey.replay(&*disk, base.sequence)?;
     let memtables = Memtables::new();
     let end = refill(&memtables, base.sequence, &replay)?;
     let newest = EpochEntry::newest(&*store, &memtables)?;
@@ -190,6 +211,7 @@ pub(super) fn for_reading(
         created: false,
         replayed: replay.frames.len() as u64,
         rebuilt: base.rebuilt,
+        damaged_store: None,
         store_open_ms,
         replay_ms: took.elapsed().as_millis() as u64,
     };
@@ -212,6 +234,7 @@ pub(super) fn for_reading(
         lock,
         end,
         applied: base.sequence,
+        journal_first: extent.reach + 1,
         origin,
     });
     Ok((Arc::new(core), report))
@@ -230,7 +253,7 @@ fn check_engine(current: &Current, folder: &Path, opener: &dyn StoreOpener) -> R
 }
 
 impl Folders {
-    fn of(current: &Current, folder: &Path) -> Self {
+    pub(super) fn of(current: &Current, folder: &Path) -> Self {
         let root = current.generation_folder(folder);
         Folders { journal: root.join("journal"), store: root.join("store"), root }
     }
@@ -293,41 +316,62 @@ fn create_store(
     Ok(store)
 }
 
-/// Opens the store, or moves a damaged one aside and opens an empty one when the journal reaches back to the start.
-fn open_or_replace_store(
+/// A store as it was opened, or what keeps it from being opened or believed.
+type Found<T> = std::result::Result<T, Error>;
+
+/// Opens the store. Damage is an answer; what the operating system refuses is an error, and touches nothing.
+fn open_store(
     disk: &dyn Disk,
     folders: &Folders,
     opener: &dyn StoreOpener,
     config: &Config,
-    identity: Identity,
-) -> Result<(Arc<dyn KvStore>, bool)> {
+    rescue: &dyn Rescue,
+) -> Result<Found<Arc<dyn KvStore>>> {
+    rebuild::finish_cut_off(disk, folders)?;
     disk.create_dir(&folders.store)?;
     disk.sync_dir(&folders.root)?;
-    let damage = match open_guarded(opener, &folders.store, config) {
-        // What an earlier process wrote may stand in the page cache alone; what it says is only used once synced.
-        Ok(store) => return guarded(|| store.sync()).map(|()| (store, false)),
-        Err(error) if error.kind() == ErrorKind::Corrupt => error,
-        Err(error) => return Err(error),
-    };
-    let survey = Survey::read(disk, &folders.journal, identity)?;
-    if survey.first_sequence() != Some(1) {
-        return Err(Error::with_source(
-            ErrorKind::Corrupt,
-            format!(
-                "{}: the store is damaged, and the journal does not reach back to the start (its oldest frame is {}); \
-                 restore the folder from a copy or a snapshot: {damage}",
-                folders.store.display(),
-                survey.first_sequence().map_or("none".to_owned(), |first| first.to_string()),
-            ),
-            damage,
-        ));
+    if rescue.is_wanted() {
+        return Ok(Err(Error::corrupt("it was to be rebuilt, whatever it holds")));
     }
-    let aside = free_name(disk, &folders.root, "store.damaged")?;
-    disk.rename(&folders.store, &aside)?;
-    disk.create_dir(&folders.store)?;
-    disk.sync_dir(&folders.root)?;
+    match open_guarded(opener, &folders.store, config) {
+        // What an earlier process wrote may stand in the page cache alone; what it says is only used once synced.
+        Ok(store) => guarded(|| store.sync()).map(|()| Ok(store)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A store that the journal goes on from.
+struct Stood {
+    store: Arc<dyn KvStore>,
+    base: Base,
+    damaged_store: Option<PathBuf>,
+}
+
+/// Takes the store as it was found if journal and store fit, else rebuilds it.
+fn stand(plan: &Rebuild<'_>, found: Found<Arc<dyn KvStore>>) -> Result<Stood> {
+    let judged = match found {
+        Ok(store) => plan.extent.judge(&*store, plan.identity)?.map(|base| (store, base)),
+        Err(damage) => Err(damage),
+    };
+    // A store that is no good is closed by now: it is about to be renamed.
+    let damage = match judged {
+        Ok((store, base)) => return Ok(Stood { store, base, damaged_store: None }),
+        Err(damage) => damage,
+    };
+    let Rebuild { disk, folders, opener, config, identity, extent, rescue } = *plan;
+    if extent.reach == 0 && !rescue.has_source() {
+        let aside = rebuild::move_aside(disk, folders)?;
+        disk.create_dir(&folders.store)?;
+        disk.sync_dir(&folders.root)?;
+        let store = open_guarded(opener, &folders.store, config)?;
+        return Ok(Stood { store, base: Base { sequence: 0, rebuilt: true }, damaged_store: Some(aside) });
+    }
+    let aside = plan.run(&damage)?;
     let store = open_guarded(opener, &folders.store, config)?;
-    Ok((store, true))
+    guarded(|| store.sync())?;
+    let base = extent.judge(&*store, identity)??;
+    Ok(Stood { store, base, damaged_store: Some(aside) })
 }
 
 fn is_empty_folder(disk: &dyn Disk, folder: &Path) -> Result<bool> {
@@ -339,14 +383,14 @@ fn is_empty_folder(disk: &dyn Disk, folder: &Path) -> Result<bool> {
 }
 
 /// A name for a folder that is put aside: nothing is ever put in the place of another.
-fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> Result<PathBuf> {
+pub(super) fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> Result<PathBuf> {
     (1..)
         .map(|count| folder.join(format!("{name}-{count}")))
         .find(|path| matches!(disk.list(path), Err(error) if error.kind() == ErrorKind::NotFound))
         .ok_or_else(|| Error::internal("no free name for a folder that is put aside"))
 }
 
-fn open_guarded(opener: &dyn StoreOpener, folder: &Path, config: &Config) -> Result<Arc<dyn KvStore>> {
+pub(super) fn open_guarded(opener: &dyn StoreOpener, folder: &Path, config: &Config) -> Result<Arc<dyn KvStore>> {
     guarded(|| opener.open(folder, config.cache_bytes))
 }
 
@@ -360,21 +404,25 @@ fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Where replay starts.
 struct Base {
     sequence: u64,
-    survey: Survey,
     rebuilt: bool,
 }
 
-impl Base {
-    fn find(
-        disk: &dyn Disk,
-        folders: &Folders,
-        store: &dyn KvStore,
-        identity: Identity,
-        created: bool,
-    ) -> Result<Self> {
+/// What the journal holds.
+pub(super) struct Extent {
+    pub(super) survey: Survey,
+    /// The commit before its oldest frame.
+    pub(super) reach: u64,
+    /// Its last commit.
+    pub(super) end: u64,
+    /// Up to here synced frames say that the store holds everything, or the frames before it would not have been given up.
+    proven: u64,
+}
+
+impl Extent {
+    fn find(disk: &dyn Disk, folders: &Folders, identity: Identity, created: bool) -> Result<Self> {
         let survey = Survey::read(disk, &folders.journal, identity)?;
         if created {
-            return Ok(Base { sequence: 0, survey, rebuilt: false });
+            return Ok(Extent { survey, reach: 0, end: 0, proven: 0 });
         }
         let Some(first) = survey.first_sequence() else {
             return Err(Error::corrupt(format!(
@@ -384,34 +432,41 @@ impl Base {
         };
         let Tail { end, checkpoint } = survey.tail(disk)?;
         let reach = first - 1;
-        let proven = checkpoint.max(reach);
-        let mark = guarded(|| store.mark())?;
-        let marked = mark.is_some();
-        let applied = match mark {
-            Some(mark) => {
-                let mark = Mark::decode(&mark)?;
-                if mark.identity != identity {
-                    return Err(Error::corrupt("the store belongs to another folder or generation"));
-                }
-                mark.applied
-            }
-            None => {
-                guarded(|| require_empty(store))?;
-                0
-            }
+        Ok(Extent { survey, reach, end, proven: checkpoint.max(reach) })
+    }
+
+    /// Whether the journal goes on from what `store` says that it holds, or how the store is damaged.
+    ///
+    /// # Errors
+    /// `Corrupt` where a rebuilt store would be a wrong answer: one of another folder, and one that is ahead of the journal,
+    /// which has lost frames then.
+    fn judge(&self, store: &dyn KvStore, identity: Identity) -> Result<Found<Base>> {
+        let marked = guarded(|| match store.mark()? {
+            Some(mark) => Mark::decode(&mark).map(Some),
+            None => require_empty(store).map(|()| None),
+        });
+        let marked = match marked {
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Err(error)),
+            marked => marked?,
         };
+        if marked.is_some_and(|mark| mark.identity != identity) {
+            return Err(Error::corrupt("the store belongs to another folder or generation"));
+        }
+        let applied = marked.map_or(0, |mark| mark.applied);
+        let Extent { reach, end, proven, .. } = *self;
         if applied > end {
             return Err(Error::corrupt(format!(
                 "the store holds commits up to {applied}, but the journal ends at {end}: frames are missing"
             )));
         }
         if applied < reach {
-            return Err(Error::corrupt(format!(
-                "the store holds commits up to {applied}, and the journal begins at {first}: commits in between are \
-                 missing; restore the folder from a copy or a snapshot"
-            )));
+            return Ok(Err(Error::corrupt(format!(
+                "the store holds commits up to {applied}, and the journal begins at {}: commits in between are \
+                 missing; restore the folder from a copy or a snapshot",
+                reach + 1
+            ))));
         }
-        Ok(Base { sequence: proven.min(applied), survey, rebuilt: applied < proven || !marked })
+        Ok(Ok(Base { sequence: proven.min(applied), rebuilt: applied < proven || marked.is_none() }))
     }
 }
 
@@ -431,17 +486,18 @@ fn rewrite(
     folders: &Folders,
     salts: &Ids,
     identity: Identity,
+    survey: &Survey,
     base: &Base,
     replay: &Replay,
 ) -> Result<Journal> {
     // A segment may stand under a name that is not durable yet, and what it supersedes must not go before it is.
     disk.sync_dir(&folders.journal)?;
-    for path in &base.survey.leftovers {
+    for path in &survey.leftovers {
         disk.remove(path)?;
     }
     let start = Start {
         identity,
-        id: base.survey.next_id,
+        id: survey.next_id,
         base: (base.sequence, replay.chain),
         frames: &replay.frames,
         closed: replay.closed.clone(),

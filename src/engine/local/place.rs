@@ -18,6 +18,7 @@ use super::current::Current;
 use super::disk::Disk;
 use super::generation::{self, NextGeneration};
 use super::opener::StoreOpener;
+use super::rescue::{NoRescue, Rescue};
 use super::sync::{Mutex, RwLock, Stopwatch};
 use super::{LocalEngine, OpenReport};
 use crate::config::Config;
@@ -57,7 +58,21 @@ impl Place {
         opener: Arc<dyn StoreOpener>,
         config: &Config,
     ) -> Result<(Self, OpenReport)> {
-        let (engine, report) = LocalEngine::open(Arc::clone(&disk), folder, &*opener, config)?;
+        Self::open_with(disk, folder, opener, config, &NoRescue)
+    }
+
+    /// The same, with somebody who knows where a state comes from when the store can't be opened.
+    ///
+    /// # Errors
+    /// As [`LocalEngine::open`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        opener: Arc<dyn StoreOpener>,
+        config: &Config,
+        rescue: &dyn Rescue,
+    ) -> Result<(Self, OpenReport)> {
+        let (engine, report) = LocalEngine::open_with(Arc::clone(&disk), folder, &*opener, config, rescue)?;
         generation::remove_stale(&*disk, folder)?;
         let place = Place {
             disk,
@@ -194,6 +209,14 @@ impl Engine for Place {
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
         self.on(Engine::hold_changes)
+    }
+
+    fn annex(&self) -> Option<PathBuf> {
+        self.live().annex()
+    }
+
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        self.on(|engine| engine.keep_changes(sequence))
     }
 
     fn position(&self, at: &Cursor) -> Result<Position> {

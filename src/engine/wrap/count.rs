@@ -205,6 +205,14 @@ impl Engine for CountEngine {
         self.inner.hold_changes()
     }
 
+    fn annex(&self) -> Option<PathBuf> {
+        self.inner.annex()
+    }
+
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        self.inner.keep_changes(sequence)
+    }
+
     fn position(&self, at: &Cursor) -> Result<Position> {
         self.inner.position(at)
     }

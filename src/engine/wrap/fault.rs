@@ -2,6 +2,7 @@
 //!
 //! A plan names a kind of call, which one of them counted from now, and what goes wrong. The rest passes through.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -230,6 +231,14 @@ impl Engine for FaultEngine {
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
         self.inner.hold_changes()
+    }
+
+    fn annex(&self) -> Option<PathBuf> {
+        self.inner.annex()
+    }
+
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        self.inner.keep_changes(sequence)
     }
 
     fn position(&self, at: &Cursor) -> Result<Position> {

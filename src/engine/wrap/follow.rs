@@ -1,5 +1,6 @@
 //! An engine that takes no writes of its own: it only follows another store.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -71,6 +72,14 @@ impl Engine for FollowEngine {
 
     fn hold_changes(&self) -> Result<Box<dyn FeedHold>> {
         self.inner.hold_changes()
+    }
+
+    fn annex(&self) -> Option<PathBuf> {
+        self.inner.annex()
+    }
+
+    fn keep_changes(&self, sequence: u64) -> Result<()> {
+        self.inner.keep_changes(sequence)
     }
 
     fn position(&self, at: &Cursor) -> Result<Position> {

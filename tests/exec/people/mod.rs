@@ -2,6 +2,7 @@
 //!
 //! Stores are made by `mlp exec` with a clock that stands and seeded ids, so tables and JSON are the same on every day.
 
+mod copies;
 mod jobs;
 mod registry;
 mod store;

@@ -50,6 +50,7 @@ const COMMANDS: &[&str] = &[
     "snapshot import f",
     "snapshot inspect f",
     "snapshot verify f",
+    "snapshot rebuild f",
     "replica follow d",
     "exec",
 ];

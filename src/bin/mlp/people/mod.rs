@@ -21,7 +21,7 @@ mod quarantine;
 mod repair;
 mod search;
 mod stats;
-mod store;
+pub mod store;
 mod verify;
 mod versions;
 

@@ -40,6 +40,7 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
         }
         Value::Array(_) => {}
         Value::Null => rows.push([name.to_owned(), String::new()]),
+        Value::Bool(yes) => rows.push([name.to_owned(), if *yes { "yes" } else { "no" }.to_owned()]),
         Value::String(text) => rows.push([name.to_owned(), text.clone()]),
         other => rows.push([name.to_owned(), other.to_string()]),
     }

@@ -62,9 +62,15 @@ impl Place {
     }
 }
 
-/// What the opening did to jobs that an ended process left behind.
-fn tell(out: &Out, recovery: &RecoveryReport) {
-    let RecoveryReport { jobs_requeued, jobs_discarded, jobs_cancelled, .. } = recovery;
+/// What the opening did to a damaged store, and to jobs that an ended process left behind.
+pub fn tell(out: &Out, recovery: &RecoveryReport) {
+    let RecoveryReport { jobs_requeued, jobs_discarded, jobs_cancelled, damaged_store, .. } = recovery;
+    if let Some(damaged) = damaged_store {
+        out.note(&format!(
+            "opened: the store was rebuilt with nothing lost; the one of before lies in {}, until somebody removes it",
+            damaged.display()
+        ));
+    }
     if jobs_requeued + jobs_discarded + jobs_cancelled > 0 {
         out.note(&format!(
             "opened: jobs taken back from a process that ended: {jobs_requeued} available again, \

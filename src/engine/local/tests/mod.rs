@@ -4,10 +4,11 @@ mod commit;
 mod failure;
 mod feed;
 mod gate;
+mod rebuild;
 mod recovery;
 mod replace;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
