@@ -258,7 +258,7 @@ impl Jobs {
             let _arriving = self.shared.deadlines.arrive();
             let claimed = self.claim_picked(&picked.candidates, request, *finish)?;
             if let Some((token, _)) = finish.take() {
-                self.shared.deadlines.forget(token.job, token.number);
+                self.shared.deadlines.forget(token.job, token.which());
             }
             let none_stale = claimed.stale.is_empty();
             picked.gone(claimed.pairs.iter().map(Pair::id).chain(claimed.stale));
