@@ -343,7 +343,7 @@ fn closing() -> Error {
 #[derive(Default)]
 pub(super) struct Claimed {
     pub(super) pairs: Vec<Pair>,
-    /// Not ready any more, not at the place where they were found, or not to be read.
+    /// Not ready any more, not at the place where they were found, or not to be read, their history included.
     stale: Vec<JobId>,
 }
 
@@ -373,8 +373,16 @@ fn claim_available(
         let now = txn.now_ms();
         let lease_ms = request.lease_ms.unwrap_or(pair.body.lease_ms);
         let event = Event::Claim { now, epoch, worker: request.worker.clone(), lease_ms };
-        bytes += pair.carried_bytes();
-        claimed.pairs.push(apply(txn, &pair, &event)?);
+        match apply(txn, &pair, &event) {
+            Ok(pair) => {
+                bytes += pair.carried_bytes();
+                claimed.pairs.push(pair);
+            }
+            // Its history, which is read before anything is written, can't be. (After a write that failed half-way
+            // the transaction would not be committed.)
+            Err(error) if error.kind() == ErrorKind::Corrupt => claimed.stale.push(candidate.job),
+            Err(error) => return Err(error),
+        }
     }
     Ok(claimed)
 }

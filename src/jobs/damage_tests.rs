@@ -100,3 +100,24 @@ fn after_its_order_was_lost_a_queue_goes_on_behind_all_jobs_there_are() {
     assert!(pair(&jobs, next).body.sequence > pair(&jobs, past).body.sequence);
     assert_eq!(claim(&jobs, 10).iter().map(|token| token.job).collect::<Vec<_>>(), [past, first, next]);
 }
+
+#[test]
+fn a_job_whose_history_cannot_be_read_holds_up_neither_claims_nor_completions() {
+    let (engine, jobs, _) = queue();
+    let [damaged, first, second] = [(); 3].map(|()| jobs.enqueue(NewJob::new("q", "k")).unwrap().job);
+    // Twice let go: the attempt before the newest lies in the history.
+    for _ in 0..2 {
+        let leases = jobs.claim(&["q"], 1).unwrap();
+        assert_eq!(leases[0].job().id, damaged);
+        leases.into_iter().for_each(|lease| drop(lease.release().unwrap()));
+    }
+    engine.plant(Tree::History, &schema::attempts_key(damaged.0), Some(b"damaged"));
+    let claimed = claim(&jobs, 1);
+    assert_eq!(claimed[0].job, first);
+    jobs.maintain().unwrap();
+    let next = jobs.complete_and_claim(&claimed[0], None, &ClaimRequest::new(["q"])).unwrap();
+    assert_eq!(next[0].job().id, second);
+    assert_eq!(pair(&jobs, first).head.state, State::Completed);
+    assert_eq!(pair(&jobs, damaged).head.state, State::Available, "it is where it was");
+    assert!(violations(&jobs) > 0);
+}
