@@ -217,8 +217,13 @@ impl Jobs {
     ) -> Result<Vec<Lease>> {
         request.check()?;
         let finish = Finish::complete(result)?;
-        self.make_ready(&request.queues, Some(token))?;
-        self.claim_ready(request, Some((token, &finish)))
+        // Damage that a claim can't get past is not the completion's: that goes alone then, and the next claim reports it.
+        let ready = self.make_ready(&request.queues, Some(token));
+        let claimed = ready.and_then(|()| self.claim_ready(request, Some((token, &finish))));
+        match claimed {
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.finish(token, &finish).map(|_| Vec::new()),
+            claimed => claimed,
+        }
     }
 
     /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The

@@ -4,7 +4,7 @@ use super::pair::Pair;
 use super::*;
 use crate::clock::{Ids, ManualClock};
 use crate::engine::Tree;
-use crate::keys;
+use crate::keys::{self, KeyWriter};
 use crate::record::scrub;
 use crate::record::testing::{TestEngine, store};
 
@@ -120,4 +120,25 @@ fn a_job_whose_history_cannot_be_read_holds_up_neither_claims_nor_completions() 
     assert_eq!(pair(&jobs, first).head.state, State::Completed);
     assert_eq!(pair(&jobs, damaged).head.state, State::Available, "it is where it was");
     assert!(violations(&jobs) > 0);
+}
+
+#[test]
+fn a_completion_goes_alone_where_damage_is_in_the_way_of_the_claim_behind_it() {
+    let (engine, jobs, clock) = queue();
+    let damaged = jobs.enqueue(NewJob::new("q", "k").delay_ms(50)).unwrap().job;
+    let first = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let token = claim(&jobs, 1).remove(0);
+    assert_eq!(token.job, first);
+    // An entry of what is due that leads to no key of a job.
+    let parts = KeyWriter::new().str("q").u64(1).u64(pair(&jobs, damaged).body.sequence).finish();
+    let entry = keys::index_entry(schema::DUE.number, &parts, Some(b"no job")).unwrap();
+    engine.plant(Tree::Index, &entry, Some(b""));
+    jobs.shared.lines.lock().forget_idle();
+    clock.advance(60);
+    assert_eq!(jobs.claim(&["q"], 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(jobs.complete_and_claim(&token, None, &ClaimRequest::new(["q"])).unwrap().is_empty());
+    assert_eq!(pair(&jobs, first).head.state, State::Completed);
+    // A claim that is over is told as such all the same.
+    let again = jobs.complete_and_claim(&token, None, &ClaimRequest::new(["q"]));
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::LeaseLost);
 }
