@@ -142,3 +142,18 @@ fn a_completion_goes_alone_where_damage_is_in_the_way_of_the_claim_behind_it() {
     let again = jobs.complete_and_claim(&token, None, &ClaimRequest::new(["q"]));
     assert_eq!(again.unwrap_err().kind(), ErrorKind::LeaseLost);
 }
+
+#[test]
+fn the_claim_of_a_job_that_is_lost_is_not_taken_for_that_of_a_new_one_with_its_id() {
+    let (engine, jobs, _) = queue();
+    let same = || NewJob::new("q", "k").id(JobId(7));
+    jobs.enqueue(same()).unwrap();
+    jobs.complete(&claim(&jobs, 1)[0], None).unwrap();
+    engine.plant(Tree::Jobs, &keys::job(7), None);
+    assert_eq!(jobs.enqueue(same()).unwrap_err().kind(), ErrorKind::Corrupt);
+    crate::record::repair::repair(&jobs.shared.store, &mut |_| std::ops::ControlFlow::Continue(()), repair::repair)
+        .unwrap();
+    jobs.enqueue(same()).unwrap();
+    jobs.complete(&claim(&jobs, 1)[0], None).unwrap();
+    assert_eq!(violations(&jobs), 0);
+}
