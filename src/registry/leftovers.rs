@@ -113,6 +113,18 @@ pub(crate) fn is_moving(from: Option<&ModelRecord>, source: &Life, to: &Life) ->
     from.is_some_and(|model| model.life() == *source && model.moving_to.as_ref() == Some(to))
 }
 
+/// Whether this life has ended, or will never begin, and waits for its sweep.
+pub(crate) fn is_over(txn: &mut Transaction<'_>, life: &Life) -> Result<bool> {
+    match of(txn, &life.model)?.fate(life.incarnation) {
+        None => Ok(false),
+        Some(Fate::Gone | Fate::MovedTo(_)) => Ok(true),
+        Some(Fate::CopiedFrom(source)) => {
+            let from = txn.get::<ModelRecord>(&keys::model(&source.model))?;
+            Ok(!is_moving(from.as_ref(), source, life))
+        }
+    }
+}
+
 /// One page of names that have leftovers, in their order: the first one behind `after`.
 pub(crate) fn next_name(view: &View<'_>, after: Option<&str>) -> Result<Option<String>> {
     let mut range = KeyRange::prefix(&keys::content_prefix(catalog::LEFTOVERS.tag));

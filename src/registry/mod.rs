@@ -31,6 +31,7 @@ mod deactivate;
 mod delete_alias;
 mod delete_model;
 mod delete_version;
+mod endings;
 mod entries;
 mod evict;
 mod filter;
@@ -100,7 +101,8 @@ pub struct Registry {
 /// Writes: each is one transaction around the verb of the same name on [`RegistryTxn`], which documents its errors.
 /// Beyond those, any of them answers what [`Engine::transact`](crate::engine::Engine::transact) does.
 impl Registry {
-    /// The registry over this store, with power-loss durability.
+    /// The registry over this store, with power-loss durability. A store has one: its clones share what they know of
+    /// each other's sweeps.
     #[must_use]
     pub fn new(store: RecordStore) -> Self {
         Registry { store, durability: Durability::PowerLoss, due: sweep::Due::default() }
@@ -264,8 +266,8 @@ impl Registry {
         self.store.read(|view| read::version_by_external_id(view, id))
     }
 
-    /// The highest version of a stage that is not archived and can be read, or `None`. One index entry is read, however many versions
-    /// there are.
+    /// The highest version of a stage that is not archived and can be read, or `None`. One index entry is read, however
+    /// many versions there are.
     ///
     /// # Errors
     /// `Invalid`, `Corrupt`, and what the engine answers.

@@ -101,40 +101,58 @@ pub(crate) fn point(
     to: Option<u32>,
     by: Option<&str>,
 ) -> Result<()> {
-    let (alias, from) = match pointer {
-        Pointer::Active => (None, std::mem::replace(&mut model.active_version, to)),
-        Pointer::Alias(alias) => {
-            let from = match to {
-                Some(number) => model.aliases.insert(alias.clone(), number),
-                None => model.aliases.remove(alias),
-            };
-            (Some(alias.clone()), from)
-        }
-    };
-    if from == to {
-        return Ok(());
-    }
-    let moved = PointerMove { at: txn.now_ms(), by: by.map(str::to_owned), alias, from, to };
-    let (life, number) = (model.life(), model.pointer_moves);
-    if *pointer != Pointer::Active {
-        return tracks::note(txn, &life, number, &moved);
-    }
-    put_move(txn, &life, number, &moved)?;
-    if let Some(oldest) = number.checked_sub(MOVES_KEPT) {
-        drop_move(txn, &life, oldest)?;
-    }
-    model.pointer_moves = number + 1;
-    Ok(())
+    point_all(txn, model, std::slice::from_ref(pointer), to, by)
 }
 
 /// Takes every pointer away from a version that can't hold one any more.
 pub(crate) fn unpoint(txn: &mut Transaction<'_>, model: &mut ModelRecord, number: u32, by: Option<&str>) -> Result<()> {
-    if model.active_version == Some(number) {
-        point(txn, model, &Pointer::Active, None, by)?;
+    let active = (model.active_version == Some(number)).then_some(Pointer::Active);
+    let aliases = model.aliases_of(number).into_iter().map(Pointer::Alias);
+    let held: Vec<Pointer> = active.into_iter().chain(aliases).collect();
+    point_all(txn, model, &held, None, by)
+}
+
+/// Sets several pointers of `model`, each named once, and notes those that moved: what is kept about all aliases is
+/// written once. The caller saves the model.
+pub(crate) fn point_all(
+    txn: &mut Transaction<'_>,
+    model: &mut ModelRecord,
+    pointers: &[Pointer],
+    to: Option<u32>,
+    by: Option<&str>,
+) -> Result<()> {
+    let mut of_aliases = Vec::new();
+    for pointer in pointers {
+        let (alias, from) = match pointer {
+            Pointer::Active => (None, std::mem::replace(&mut model.active_version, to)),
+            Pointer::Alias(alias) => {
+                let from = match to {
+                    Some(number) => model.aliases.insert(alias.clone(), number),
+                    None => model.aliases.remove(alias),
+                };
+                (Some(alias.clone()), from)
+            }
+        };
+        if from == to {
+            continue;
+        }
+        let moved = PointerMove { at: txn.now_ms(), by: by.map(str::to_owned), alias, from, to };
+        match pointer {
+            Pointer::Active => note(txn, model, &moved)?,
+            Pointer::Alias(_) => of_aliases.push(moved),
+        }
     }
-    for alias in model.aliases_of(number) {
-        point(txn, model, &Pointer::Alias(alias), None, by)?;
+    tracks::note(txn, &model.life(), model.pointer_moves, of_aliases)
+}
+
+/// Notes a move of the active pointer.
+fn note(txn: &mut Transaction<'_>, model: &mut ModelRecord, moved: &PointerMove) -> Result<()> {
+    let (life, number) = (model.life(), model.pointer_moves);
+    put_move(txn, &life, number, moved)?;
+    if let Some(oldest) = number.checked_sub(MOVES_KEPT) {
+        drop_move(txn, &life, oldest)?;
     }
+    model.pointer_moves = number + 1;
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 //!
 //! Whoever deletes or renames sweeps behind himself. After a crash the next opening sweeps a bounded part, and each
 //! write behind it a little more, until nothing is left. A step can be interrupted, repeated and run twice at a time:
-//! each looks at what is there. Rows that can't be read go to quarantine when they are sure to be of a deleted model;
+//! each looks at what is there, and the mark goes with the sweep that has seen all of its life (`endings.rs`). Rows that can't be read go to quarantine when they are sure to be of a deleted model;
 //! others are counted and left to repair, and keep their mark. Behind writes such a name is not looked through again
 //! until its mark changes.
 
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use super::Registry;
+use super::endings::Endings;
 use super::leftovers::{self, Fate, Leftovers, Life};
 use super::record::{ModelRecord, VERSION_NUMBERS};
 use super::row;
@@ -83,6 +84,8 @@ pub(super) struct Due {
     writes: Arc<AtomicU32>,
     /// Names of which nothing is left but rows that can't be read, with their marks as they were then.
     stuck: Arc<Mutex<BTreeMap<String, Leftovers>>>,
+    /// Marks that sweeps have removed.
+    endings: Endings,
 }
 
 impl Registry {
@@ -202,6 +205,7 @@ impl Registry {
         rows_max: usize,
         progress: &mut dyn FnMut(MoveProgress),
     ) -> Result<Swept> {
+        let ended = self.due.endings.so_far(name);
         let over = self.store.read(|view| {
             let of_name = leftovers::in_view(view, name)?;
             let mut over = Vec::new();
@@ -228,12 +232,20 @@ impl Registry {
         if !swept.done || swept.damaged > 0 {
             return Ok(swept);
         }
-        for (life, fate) in over {
-            self.sweep_moves(&life)?;
+        over.iter().try_for_each(|(life, _)| self.sweep_moves(life))?;
+        // A mark that somebody else has removed meanwhile may be there again, for a later life of the same number, of
+        // whose rows nothing was seen here.
+        let ended = self.due.endings.end(name, ended, || {
             self.upkeep(|txn| {
-                let unchanged = leftovers::of(txn, name)?.fate(life.incarnation) == Some(&fate);
-                if unchanged { leftovers::note(txn, &life, None) } else { Ok(()) }
-            })?;
+                over.iter().try_for_each(|(life, fate)| {
+                    let unchanged = leftovers::of(txn, name)?.fate(life.incarnation) == Some(fate);
+                    if unchanged { leftovers::note(txn, life, None) } else { Ok(()) }
+                })
+            })
+        });
+        match ended {
+            Some(ended) => ended?,
+            None => swept.done = false,
         }
         Ok(swept)
     }
@@ -300,7 +312,13 @@ impl Registry {
             loop {
                 let page = self.store.engine().scan(part.tree, &range, Direction::Ascending, ROWS_AT_ONCE)?;
                 if !page.entries.is_empty() {
-                    self.upkeep(|txn| page.entries.iter().try_for_each(|(key, _)| txn.delete_part(part, key)))?;
+                    self.upkeep(|txn| {
+                        // Somebody else may have come to the end of this life, and its number be given out again.
+                        if !leftovers::is_over(txn, life)? {
+                            return Ok(());
+                        }
+                        page.entries.iter().try_for_each(|(key, _)| txn.delete_part(part, key))
+                    })?;
                 }
                 match page.resume {
                     Some(resume) => range = range.behind(&resume, Direction::Ascending),

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! A move of one alias pushes out moves of that alias alone, and a move of the active pointer none at all. What is kept
-//! of aliases that were deleted has a bound together, since there may be any number of their names: each move of an
-//! alias gives up at most [`GIVEN_UP_AT_ONCE`] moves of the one that was deleted first. Archiving a version may delete
-//! 256 aliases with full tracks at once, so the bound may be passed, but no move is ever added while it is without at
-//! least as many going: a life never keeps more than `(ALIASES_MAX + 1) * MOVES_KEPT` moves of aliases.
+//! of aliases that were deleted has a bound together, since there may be any number of their names: each verb that
+//! moves aliases gives up about [`GIVEN_UP_AT_ONCE`] moves of the ones that were deleted first. Archiving a version may
+//! delete 256 aliases with full tracks at once, so the bound may be passed, but no move is ever added while it is without
+//! at least as many going: a life never keeps more than `(ALIASES_MAX + 1) * MOVES_KEPT` moves of aliases. The tracks are
+//! one value, rewritten with every move of an alias: of about `ALIASES_MAX + MOVES_KEPT` names, and never of more than
+//! three times that while a surplus of so many full tracks goes.
 //!
 //! Numbers in a track follow each other without a gap, and none is used twice by one alias, also when its track was
 //! given up and begun anew: a new track begins at the number of all moves of aliases so far.
@@ -26,10 +28,12 @@ use super::leftovers::Life;
 use super::pointers::{MOVES_KEPT, PointerMove};
 use crate::error::{Error, Result};
 use crate::keys::{self, KeyReader};
+use crate::record::scrub::damage;
 use crate::record::{Transaction, catalog};
 
-/// Most moves of deleted aliases that one move of an alias gives up: more than it adds, so that a surplus shrinks.
-const GIVEN_UP_AT_ONCE: usize = 2;
+/// Most moves of deleted aliases that one verb gives up, or two for each that it adds if that is more. So many that a
+/// surplus is gone before new names of aliases, two moves each, make the tracks themselves grow long.
+const GIVEN_UP_AT_ONCE: u64 = 64;
 
 /// What is kept of the histories of one life's aliases. Field order is the stored order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,52 +131,57 @@ pub(crate) fn of(txn: &mut Transaction<'_>, life: &Life) -> Result<Tracks> {
     Ok(txn.get_part(catalog::ALIAS_TRACKS, &tracks_key(life))?.unwrap_or_default())
 }
 
-/// Notes that an alias moved, and gives up what is no longer kept. `active_moves`: how many moves of the active pointer
-/// there have been.
-pub(crate) fn note(txn: &mut Transaction<'_>, life: &Life, active_moves: u64, moved: &PointerMove) -> Result<()> {
-    let alias = moved.alias.as_deref().unwrap_or_default();
-    let mut tracks = of(txn, life)?;
-    let begun = Track { first: tracks.moves, next: tracks.moves, ..Track::default() };
-    let mut track = tracks.of.remove(alias).unwrap_or(begun);
-    let noted = AliasMove {
-        behind: (active_moves, tracks.moves),
-        at: moved.at,
-        by: moved.by.clone(),
-        from: moved.from,
-        to: moved.to,
-    };
-    put_move(txn, life, alias, track.next, &noted)?;
-    tracks.moves += 1;
-    track.next += 1;
-    track.deleted = moved.to.is_none().then_some(tracks.moves);
-    if track.len() > MOVES_KEPT {
-        drop_move(txn, life, alias, track.first)?;
-        track.first += 1;
-        track.cut = true;
+/// Notes that aliases moved, each once, and gives up what is no longer kept. `active_moves`: how many moves of the active
+/// pointer there have been.
+pub(crate) fn note(txn: &mut Transaction<'_>, life: &Life, active_moves: u64, moves: Vec<PointerMove>) -> Result<()> {
+    if moves.is_empty() {
+        return Ok(());
     }
-    tracks.of.insert(alias.to_owned(), track);
-    give_up(txn, life, &mut tracks)?;
+    let mut tracks = of(txn, life)?;
+    let budget = GIVEN_UP_AT_ONCE.max(2 * moves.len() as u64);
+    for moved in moves {
+        let alias = moved.alias.unwrap_or_default();
+        let begun = Track { first: tracks.moves, next: tracks.moves, ..Track::default() };
+        let mut track = tracks.of.remove(&alias).unwrap_or(begun);
+        let behind = (active_moves, tracks.moves);
+        let noted = AliasMove { behind, at: moved.at, by: moved.by, from: moved.from, to: moved.to };
+        put_move(txn, life, &alias, track.next, &noted)?;
+        tracks.moves += 1;
+        track.next += 1;
+        track.deleted = moved.to.is_none().then_some(tracks.moves);
+        if track.len() > MOVES_KEPT {
+            drop_move(txn, life, &alias, track.first)?;
+            track.first += 1;
+            track.cut = true;
+        }
+        tracks.of.insert(alias, track);
+    }
+    give_up(txn, life, &mut tracks, budget)?;
     put(txn, life, &tracks)
 }
 
-/// Gives up the oldest moves of the alias that was deleted first, while deleted ones have too many together.
-fn give_up(txn: &mut Transaction<'_>, life: &Life, tracks: &mut Tracks) -> Result<()> {
-    for _ in 0..GIVEN_UP_AT_ONCE {
-        let deleted = tracks.of.iter().filter(|(_, track)| track.deleted.is_some());
-        let kept: u64 = deleted.clone().map(|(_, track)| track.len()).sum();
-        let Some(alias) = deleted.min_by_key(|(_, track)| track.deleted).map(|(alias, _)| alias.clone()) else { break };
-        if kept <= MOVES_KEPT {
-            break;
-        }
-        let Some(track) = tracks.of.get_mut(&alias) else { break };
-        let at = get_move(txn, life, &alias, track.first)?.at;
-        drop_move(txn, life, &alias, track.first)?;
-        track.first += 1;
+/// Gives up the oldest moves of the aliases that were deleted first, at most `budget`, while deleted ones have too many
+/// together.
+fn give_up(txn: &mut Transaction<'_>, life: &Life, tracks: &mut Tracks, budget: u64) -> Result<()> {
+    let kept: u64 = tracks.of.values().filter(|track| track.deleted.is_some()).map(Track::len).sum();
+    let mut surplus = kept.saturating_sub(MOVES_KEPT).min(budget);
+    while surplus > 0 {
+        let deleted = tracks.of.iter_mut().filter(|(_, track)| track.deleted.is_some());
+        let Some((alias, track)) = deleted.min_by_key(|(_, track)| track.deleted) else { break };
+        let alias = alias.clone();
+        let end = track.first + track.len().min(surplus);
+        surplus -= end - track.first;
+        // One that can't be read was made until now, whenever that was.
+        let newest =
+            end.checked_sub(1).map_or(Ok(None), |number| damage(get_move(txn, life, &alias, number)).map(Result::ok));
+        let until = newest?.map_or(txn.now_ms(), |moved| moved.at);
+        (track.first..end).try_for_each(|number| drop_move(txn, life, &alias, number))?;
+        track.first = end;
         track.cut = true;
         if track.len() == 0 {
             tracks.of.remove(&alias);
-            let so_far = tracks.forgotten.unwrap_or(Forgotten { since: tracks.moves, until: at });
-            tracks.forgotten = Some(Forgotten { until: so_far.until.max(at), ..so_far });
+            let so_far = tracks.forgotten.unwrap_or(Forgotten { since: tracks.moves, until });
+            tracks.forgotten = Some(Forgotten { until: so_far.until.max(until), ..so_far });
         }
     }
     Ok(())

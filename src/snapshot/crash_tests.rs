@@ -69,9 +69,9 @@ impl Case {
             None => panic!("{what}: a state between the two that nobody is told of"),
         };
         if found == Found::Between {
-            assert_eq!(apply(&follower, &self.short, &mut |_| {}).unwrap_err().kind(), ErrorKind::Conflict, "{what}");
+            assert_eq!(apply(&follower, &self.short, &mut |_| ()).unwrap_err().kind(), ErrorKind::Conflict, "{what}");
         }
-        apply(&follower, &self.long, &mut |_| {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+        apply(&follower, &self.long, &mut |_| ()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(digest(&follower), self.new, "{what}");
         assert_eq!(super::status(&follower).unwrap().applying, None, "{what}");
         found
@@ -94,7 +94,7 @@ fn a_delta_cut_off_at_any_call_of_the_disk_is_finished_by_applying_it_again() {
 
     let home = SimDisk::recording();
     let follower = open(&home);
-    apply(&follower, &file("full"), &mut |_| {}).unwrap();
+    apply(&follower, &file("full"), &mut |_| ()).unwrap();
     follower.checkpoint().unwrap();
     follower.close().unwrap();
     let (mut found, mut calls) = (Vec::new(), 0);
@@ -103,7 +103,7 @@ fn a_delta_cut_off_at_any_call_of_the_disk_is_finished_by_applying_it_again() {
         let disk = home.kill();
         let follower = open(&disk);
         disk.crash_at(calls);
-        let applied = apply(&follower, &case.long, &mut |_| {});
+        let applied = apply(&follower, &case.long, &mut |_| ());
         let done = !disk.is_off();
         drop(follower);
         let ends = [disk.kill(), disk.crash(calls), disk.crash(calls + 1_000)];

@@ -94,14 +94,16 @@ fn mend(txn: &mut Transaction<'_>, key: &[u8], off: &Off, changes: &mut Changes)
     }
     let held = model.aliases.iter().map(|(alias, number)| (Pointer::Alias(alias.clone()), *number));
     let held: Vec<_> = model.active_version.map(|number| (Pointer::Active, number)).into_iter().chain(held).collect();
+    let mut astray = Vec::new();
     for (pointer, number) in held {
         // One that can't be read now was whole when it was looked at with the others: the next repair decides.
         let Ok(target) = damage(txn.get::<VersionRecord>(&keys::version(&model.name, number)))? else { continue };
         if !may_hold(&model, target.as_ref()) {
-            pointers::point(txn, &mut model, &pointer, None, Some(BY))?;
+            astray.push(pointer);
             changes.references += 1;
         }
     }
+    pointers::point_all(txn, &mut model, &astray, None, Some(BY))?;
     if model == old {
         return Ok(());
     }

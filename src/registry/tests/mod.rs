@@ -8,6 +8,7 @@ mod models;
 mod moves;
 mod pointers;
 mod search;
+mod sweeps;
 mod uses;
 mod versions;
 
