@@ -34,6 +34,9 @@ pub(super) const ANNEX: &str = "snapshots";
 const REBUILT: &str = "store.rebuilt";
 const DAMAGED: &str = "store.damaged";
 
+/// A key of the engine's own in `meta`, and its value.
+type Entry = (Vec<u8>, Value);
+
 /// What a rebuild needs to know of the folder.
 pub(super) struct Rebuild<'a> {
     pub(super) disk: &'a dyn Disk,
@@ -119,7 +122,7 @@ impl Rebuild<'_> {
     }
 
     /// Fills in a state from outside; answers where it stands, and the openings that led there, as they are stored.
-    fn fill_state(&self, filling: &mut Filling) -> Result<(u64, Vec<(Vec<u8>, Value)>)> {
+    fn fill_state(&self, filling: &mut Filling) -> Result<(u64, Vec<Entry>)> {
         let gap = Gap { annex: self.folders.root.join(ANNEX), least: self.extent.reach, most: self.extent.end };
         let position = self.rescue.fill(&gap, filling)?;
         let applied = position.cursor.sequence;
@@ -193,7 +196,7 @@ impl Rebuild<'_> {
         })?;
         // An imported state has the lineage of the store that it came from, and its commits are counted there.
         let first = self.identity.generation == 1 && position.cursor.lineage != self.identity.uuid;
-        if first { foreign("a state of another store").map(|_| ()) } else { Ok(()) }
+        if first { foreign("a state of another store").map(drop) } else { Ok(()) }
     }
 
     fn hopeless(&self, damage: &Error, error: Error) -> Error {
