@@ -374,3 +374,24 @@ fn a_jump_of_the_wall_clock_is_not_fed_to_a_wait_or_a_lease() {
     rig.jobs().complete(&token, None).unwrap();
     assert_eq!(recovery::sweep(rig.store(), rig.store().engine().epoch()).unwrap().requeued, 0);
 }
+
+#[test]
+fn a_stale_workers_ack_is_not_accepted_by_a_later_job_of_the_same_id() {
+    let rig = Rig::new();
+    let id = JobId(77);
+    let same = || job().id(id).retention_ms(0).max_crashes(1);
+    rig.enqueue(same());
+    let (_, stale) = rig.claim_one();
+    // Taken back and, crashed once too often, removed at once: its id is forgotten, and somebody uses it again.
+    rig.clock.advance(60_000);
+    rig.jobs().maintain().unwrap();
+    assert!(rig.jobs().get(id).unwrap().is_none());
+    rig.enqueue(same());
+    let (running, current) = rig.claim_one();
+    assert_eq!(running.id, id);
+    let before = rig.get(id);
+    assert_eq!(kind_of(rig.jobs().heartbeat(&stale, None)), ErrorKind::LeaseLost);
+    assert_eq!(kind_of(rig.jobs().complete(&stale, Some(json!("stale").into()))), ErrorKind::LeaseLost);
+    assert_eq!(rig.get(id), before);
+    assert_eq!(rig.jobs().complete(&current, None).unwrap().state, State::Completed);
+}

@@ -4,6 +4,7 @@
 //! by token, and `txn.jobs()` all end up here.
 
 use super::apply::{apply, load};
+use super::deadlines::Past;
 use super::enqueue::holder;
 use super::job::JobId;
 use super::new_job::{CHECKPOINT_BYTES_MAX, PAYLOAD_BYTES_MAX, check_json, check_lease, cut_error};
@@ -96,12 +97,12 @@ pub(crate) fn progress(
     apply(txn, &pair, &Event::Progress { percent, checkpoint: checkpoint.cloned() })
 }
 
-/// Cancels a job, or asks the worker that executes it to stop. `past`: the claim whose lease ran out, and its
-/// heartbeats when it did.
-pub(crate) fn cancel(txn: &mut Transaction<'_>, id: JobId, past: Option<(u64, u64)>) -> Result<Pair> {
+/// Cancels a job, or asks the worker that executes it to stop. `past`: the claim of it whose lease ran out.
+pub(crate) fn cancel(txn: &mut Transaction<'_>, id: JobId, past: Option<Past>) -> Result<Pair> {
     let pair = existing(txn, id)?;
     let renewals = pair.head.lease.as_ref().map(|lease| lease.renewals);
-    let lease_past = past.is_some_and(|(claim, at)| pair.head.claims == claim && renewals == Some(at));
+    let claim = pair.token().map(|token| token.which());
+    let lease_past = past.is_some_and(|past| claim == Some(past.claim) && renewals == Some(past.renewals));
     let now = txn.now_ms();
     apply(txn, &pair, &Event::Cancel { now, lease_past })
 }

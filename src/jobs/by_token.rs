@@ -120,6 +120,6 @@ impl Jobs {
     }
 
     pub(crate) fn finished(&self, token: &Token) {
-        self.shared.deadlines.forget(token.job, token.number);
+        self.shared.deadlines.forget(token.job, token.which());
     }
 }

@@ -217,8 +217,13 @@ impl Jobs {
     ) -> Result<Vec<Lease>> {
         request.check()?;
         let finish = Finish::complete(result)?;
-        self.make_ready(&request.queues, Some(token))?;
-        self.claim_ready(request, Some((token, &finish)))
+        // Damage that a claim can't get past is not the completion's: that goes alone then, and the next claim reports it.
+        let ready = self.make_ready(&request.queues, Some(token));
+        let claimed = ready.and_then(|()| self.claim_ready(request, Some((token, &finish))));
+        match claimed {
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.finish(token, &finish).map(|_| Vec::new()),
+            claimed => claimed,
+        }
     }
 
     /// Takes back what is past and promotes what is due, so that the ready index is what a claim may pick from. The
@@ -258,7 +263,7 @@ impl Jobs {
             let _arriving = self.shared.deadlines.arrive();
             let claimed = self.claim_picked(&picked.candidates, request, *finish)?;
             if let Some((token, _)) = finish.take() {
-                self.shared.deadlines.forget(token.job, token.number);
+                self.shared.deadlines.forget(token.job, token.which());
             }
             let none_stale = claimed.stale.is_empty();
             picked.gone(claimed.pairs.iter().map(Pair::id).chain(claimed.stale));
@@ -343,7 +348,7 @@ fn closing() -> Error {
 #[derive(Default)]
 pub(super) struct Claimed {
     pub(super) pairs: Vec<Pair>,
-    /// Not ready any more, not at the place where they were found, or not to be read.
+    /// Not ready any more, not at the place where they were found, or not to be read, their history included.
     stale: Vec<JobId>,
 }
 
@@ -373,8 +378,16 @@ fn claim_available(
         let now = txn.now_ms();
         let lease_ms = request.lease_ms.unwrap_or(pair.body.lease_ms);
         let event = Event::Claim { now, epoch, worker: request.worker.clone(), lease_ms };
-        bytes += pair.carried_bytes();
-        claimed.pairs.push(apply(txn, &pair, &event)?);
+        match apply(txn, &pair, &event) {
+            Ok(pair) => {
+                bytes += pair.carried_bytes();
+                claimed.pairs.push(pair);
+            }
+            // Its history, which is read before anything is written, can't be. (After a write that failed half-way
+            // the transaction would not be committed.)
+            Err(error) if error.kind() == ErrorKind::Corrupt => claimed.stale.push(candidate.job),
+            Err(error) => return Err(error),
+        }
     }
     Ok(claimed)
 }

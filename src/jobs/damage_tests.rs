@@ -4,7 +4,7 @@ use super::pair::Pair;
 use super::*;
 use crate::clock::{Ids, ManualClock};
 use crate::engine::Tree;
-use crate::keys;
+use crate::keys::{self, KeyWriter};
 use crate::record::scrub;
 use crate::record::testing::{TestEngine, store};
 
@@ -99,4 +99,61 @@ fn after_its_order_was_lost_a_queue_goes_on_behind_all_jobs_there_are() {
     let next = enqueue(NewJob::new("q", "k"));
     assert!(pair(&jobs, next).body.sequence > pair(&jobs, past).body.sequence);
     assert_eq!(claim(&jobs, 10).iter().map(|token| token.job).collect::<Vec<_>>(), [past, first, next]);
+}
+
+#[test]
+fn a_job_whose_history_cannot_be_read_holds_up_neither_claims_nor_completions() {
+    let (engine, jobs, _) = queue();
+    let [damaged, first, second] = [(); 3].map(|()| jobs.enqueue(NewJob::new("q", "k")).unwrap().job);
+    // Twice let go: the attempt before the newest lies in the history.
+    for _ in 0..2 {
+        let leases = jobs.claim(&["q"], 1).unwrap();
+        assert_eq!(leases[0].job().id, damaged);
+        leases.into_iter().for_each(|lease| drop(lease.release().unwrap()));
+    }
+    engine.plant(Tree::History, &schema::attempts_key(damaged.0), Some(b"damaged"));
+    let claimed = claim(&jobs, 1);
+    assert_eq!(claimed[0].job, first);
+    jobs.maintain().unwrap();
+    let next = jobs.complete_and_claim(&claimed[0], None, &ClaimRequest::new(["q"])).unwrap();
+    assert_eq!(next[0].job().id, second);
+    assert_eq!(pair(&jobs, first).head.state, State::Completed);
+    assert_eq!(pair(&jobs, damaged).head.state, State::Available, "it is where it was");
+    assert!(violations(&jobs) > 0);
+}
+
+#[test]
+fn a_completion_goes_alone_where_damage_is_in_the_way_of_the_claim_behind_it() {
+    let (engine, jobs, clock) = queue();
+    let damaged = jobs.enqueue(NewJob::new("q", "k").delay_ms(50)).unwrap().job;
+    let first = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let token = claim(&jobs, 1).remove(0);
+    assert_eq!(token.job, first);
+    // An entry of what is due that leads to no key of a job.
+    let parts = KeyWriter::new().str("q").u64(1).u64(pair(&jobs, damaged).body.sequence).finish();
+    let entry = keys::index_entry(schema::DUE.number, &parts, Some(b"no job")).unwrap();
+    engine.plant(Tree::Index, &entry, Some(b""));
+    jobs.shared.lines.lock().forget_idle();
+    clock.advance(60);
+    assert_eq!(jobs.claim(&["q"], 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(jobs.complete_and_claim(&token, None, &ClaimRequest::new(["q"])).unwrap().is_empty());
+    assert_eq!(pair(&jobs, first).head.state, State::Completed);
+    // A claim that is over is told as such all the same.
+    let again = jobs.complete_and_claim(&token, None, &ClaimRequest::new(["q"]));
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::LeaseLost);
+}
+
+#[test]
+fn the_claim_of_a_job_that_is_lost_is_not_taken_for_that_of_a_new_one_with_its_id() {
+    let (engine, jobs, _) = queue();
+    let same = || NewJob::new("q", "k").id(JobId(7));
+    jobs.enqueue(same()).unwrap();
+    jobs.complete(&claim(&jobs, 1)[0], None).unwrap();
+    engine.plant(Tree::Jobs, &keys::job(7), None);
+    assert_eq!(jobs.enqueue(same()).unwrap_err().kind(), ErrorKind::Corrupt);
+    crate::record::repair::repair(&jobs.shared.store, &mut |_| std::ops::ControlFlow::Continue(()), repair::repair)
+        .unwrap();
+    jobs.enqueue(same()).unwrap();
+    jobs.complete(&claim(&jobs, 1)[0], None).unwrap();
+    assert_eq!(violations(&jobs), 0);
 }

@@ -18,7 +18,7 @@ use super::job::JobId;
 use super::lines::Lines;
 use super::pair::Pair;
 use super::sync::Mutex;
-use super::token::Token;
+use super::token::{Token, Which};
 
 /// The leases granted by this process.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ struct Table {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct EarlyStop {
     job: JobId,
-    claim: u64,
+    claim: Which,
     /// Nobody who came after this one has that claim.
     arrived_until: u64,
 }
@@ -55,7 +55,7 @@ impl Table {
 
 #[derive(Debug, Clone, Copy)]
 struct Watch {
-    claim: u64,
+    claim: Which,
     renewals: u64,
     due: u64,
     /// When the attempt has run for its timeout.
@@ -67,7 +67,7 @@ struct Watch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Past {
     pub job: JobId,
-    pub claim: u64,
+    pub claim: Which,
     pub renewals: u64,
     /// The attempt's timeout is what ended it.
     pub timed_out: bool,
@@ -112,8 +112,8 @@ impl Deadlines {
 
     /// Notes a lease as it was granted or renewed at `now` (monotonic). An older note never replaces a newer one.
     pub fn note(&self, pair: &Pair, now: u64) {
-        let Some(lease) = &pair.head.lease else { return };
-        let (job, claim) = (pair.id(), pair.head.claims);
+        let (Some(lease), Some(token)) = (&pair.head.lease, pair.token()) else { return };
+        let (job, claim) = (token.job, token.which());
         self.change(|table| {
             let known = table.by_job.get(&job).copied();
             if known.is_some_and(|known| (known.claim, known.renewals) > (claim, lease.renewals)) {
@@ -136,7 +136,7 @@ impl Deadlines {
     }
 
     /// Forgets a claim, which is over. A newer claim of the same job stays.
-    pub fn forget(&self, job: JobId, claim: u64) {
+    pub fn forget(&self, job: JobId, claim: Which) {
         self.change(|table| {
             let Some(known) = table.by_job.get(&job).copied().filter(|known| known.claim <= claim) else { return };
             table.by_time.remove(&(known.due, job));
@@ -149,7 +149,7 @@ impl Deadlines {
         let table = self.table.lock();
         let due = table.by_time.iter().take_while(|(due, _)| *due <= now);
         let past = due.filter_map(|(_, job)| table.by_job.get(job).map(|watch| watch.at(*job, now)));
-        let is_spared = |past: &Past| spared.is_some_and(|token| (token.job, token.number) == (past.job, past.claim));
+        let is_spared = |past: &Past| spared.is_some_and(|token| (token.job, token.which()) == (past.job, past.claim));
         past.filter(|past| !is_spared(past)).take(limit).collect()
     }
 
@@ -167,12 +167,13 @@ impl Deadlines {
     /// The claim behind `token`, while it is not known to be over.
     pub fn held(&self, token: &Token) -> Option<Held> {
         let table = self.table.lock();
-        let watch = table.by_job.get(&token.job).filter(|watch| watch.claim == token.number)?;
+        let watch = table.by_job.get(&token.job).filter(|watch| watch.claim == token.which())?;
         Some(Held { due: watch.due, cancel_requested: watch.cancel_requested })
     }
 
-    /// Notes that whoever holds `claim` of `job` was asked to stop.
-    pub fn ask_to_stop(&self, job: JobId, claim: u64) {
+    /// Notes that whoever holds `token` was asked to stop.
+    pub fn ask_to_stop(&self, token: &Token) {
+        let (job, claim) = (token.job, token.which());
         let mut table = self.table.lock();
         let Table { by_job, arriving, arrivals, early, .. } = &mut *table;
         match by_job.get_mut(&job) {
@@ -217,15 +218,17 @@ mod tests {
     fn a_stop_is_kept_for_a_claim_that_is_on_its_way_and_no_longer() {
         let deadlines = Deadlines::new(Arc::default());
         let kept = || deadlines.table.lock().early.len();
-        deadlines.ask_to_stop(JobId(1), 1);
+        let claim_of =
+            |job| Token { job: JobId(job), sequence: 1, number: 1, epoch: crate::engine::Epoch { number: 1, id: 1 } };
+        deadlines.ask_to_stop(&claim_of(1));
         assert_eq!(kept(), 0, "nobody is on the way");
         let first = deadlines.arrive();
-        deadlines.ask_to_stop(JobId(1), 1);
+        deadlines.ask_to_stop(&claim_of(1));
         let second = deadlines.arrive();
         assert_eq!(kept(), 1);
         drop(first);
         assert_eq!(kept(), 0, "whoever came later has other claims");
-        deadlines.ask_to_stop(JobId(2), 1);
+        deadlines.ask_to_stop(&claim_of(2));
         let third = deadlines.arrive();
         drop(third);
         assert_eq!(kept(), 1);

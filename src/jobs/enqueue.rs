@@ -77,6 +77,14 @@ fn enqueue_one(txn: &mut Transaction<'_>, new: &NewJob, sequence: &mut Sequence)
         }
         return Ok(Enqueued { job: existing.id(), outcome: Outcome::Existing });
     }
+    // Behind a new body it would count as the new job's: of one that is over, the new one would never run.
+    if let Some(id) = new.id
+        && txn.holds_part(catalog::CLAIM, &keys::claim(id.0))?
+    {
+        return Err(Error::corrupt(format!(
+            "job {id}: there is a claim of it, but no such job; repair sets that aside"
+        )));
+    }
     if let Some(holder) = new.unique_key.as_deref().map(|key| holder(txn, &new.queue, key)).transpose()?.flatten() {
         return Ok(Enqueued { job: holder, outcome: Outcome::Existing });
     }

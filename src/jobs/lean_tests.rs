@@ -165,6 +165,43 @@ fn a_lease_once_seen_to_be_lost_stays_lost() {
     drop(lease.into_parts());
 }
 
+#[test]
+fn a_lease_is_known_though_an_earlier_job_of_its_id_had_more_claims() {
+    let (_engine, jobs) = queue();
+    let same = || NewJob::new("q", "k").id(JobId(7)).retention_ms(0);
+    jobs.enqueue(same().timeout_ms(1)).unwrap();
+    jobs.claim(&["q"], 1).unwrap().remove(0).release().unwrap();
+    let (_, over) = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts();
+    // In a transaction of the caller's own, of which memory does not learn; and removed at once.
+    jobs.shared.store.transact(Durability::PowerLoss, |txn| txn.jobs().complete(&over, None)).unwrap();
+    jobs.enqueue(same()).unwrap();
+    let lease = jobs.claim(&["q"], 1).unwrap().remove(0);
+    assert!(!lease.is_lost() && lease.remaining_ms() == LEASE_MS_DEFAULT);
+    jobs.finished(&over);
+    assert!(!lease.is_lost(), "whoever ends the earlier one ends no other");
+    lease.release().unwrap();
+}
+
+#[test]
+fn a_lease_is_known_though_the_state_before_had_more_claims_of_its_job() {
+    let (_engine, jobs) = queue();
+    let id = jobs.enqueue(NewJob::new("q", "k")).unwrap().job;
+    let (_, token) = jobs.claim(&["q"], 1).unwrap().remove(0).into_parts();
+    let here = jobs.shared.store.read(|view| view.get::<Pair>(&keys::job(id.0))).unwrap().unwrap();
+    let mut before = here.clone();
+    before.head.claims += 5;
+    let mut after = here;
+    after.head.lease.as_mut().unwrap().epoch.number += 1;
+    jobs.shared.deadlines.note(&before, 0);
+    jobs.shared.deadlines.note(&after, 0);
+    assert!(jobs.shared.deadlines.held(&after.token().unwrap()).is_some());
+    // What comes late from the state before changes nothing.
+    jobs.shared.deadlines.note(&before, 0);
+    jobs.finished(&before.token().unwrap());
+    assert!(jobs.shared.deadlines.held(&after.token().unwrap()).is_some());
+    assert!(jobs.shared.deadlines.held(&token).is_none());
+}
+
 /// A wall clock that goes back by an hour at a given look.
 #[derive(Debug, Default)]
 struct GoesBack {

@@ -201,7 +201,10 @@ impl Observer for Lines {
 
     fn replaced(&self) {
         let mut state = self.lock();
+        // Whoever has read of a pause in the old state, and did not tell yet, is told apart by it.
+        let number = state.ticket();
         for line in state.lines.values_mut() {
+            line.number = number;
             line.window.forget();
             line.paused = None;
             line.due.tell(0);
@@ -210,5 +213,21 @@ impl Observer for Lines {
         }
         let queues: Vec<Arc<str>> = state.lines.keys().cloned().collect();
         queues.iter().for_each(|queue| state.ring(queue));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_was_read_in_a_state_that_is_gone_does_not_count_in_the_one_that_took_its_place() {
+        let lines = Lines::default();
+        let number = lines.lock().line("q").number;
+        // Read in the old state, where the queue is paused, and told only once the new one is in place.
+        lines.replaced();
+        let mut state = lines.lock();
+        state.line("q").learn_paused(number, true);
+        assert_eq!(state.line("q").paused, None);
     }
 }

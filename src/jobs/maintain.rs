@@ -173,8 +173,8 @@ impl Jobs {
                 for past in &past {
                     let found = readable(txn, past.job)?;
                     let held = found.filter(|pair| {
-                        pair.head.claims == past.claim
-                            && pair.head.lease.as_ref().is_some_and(|lease| lease.epoch == self.shared.epoch())
+                        let token = pair.token();
+                        token.is_some_and(|token| token.which() == past.claim && token.epoch == self.shared.epoch())
                     });
                     let Some(pair) = held else {
                         seen.push((*past, None));

@@ -211,12 +211,14 @@ impl Jobs {
     pub fn cancel(&self, id: JobId) -> Result<Job> {
         let store = self.settled()?;
         let now = store.clock().monotonic_ms();
-        let past = self.shared.deadlines.past_of(id, now).map(|past| (past.claim, past.renewals));
+        let past = self.shared.deadlines.past_of(id, now);
         let pair = store.transact(self.durability, |txn| act::cancel(txn, id, past))?;
-        if pair.head.lease.is_some() {
-            self.shared.deadlines.ask_to_stop(id, pair.head.claims);
-        } else {
-            self.shared.deadlines.forget(id, pair.head.claims);
+        match pair.token() {
+            Some(token) => self.shared.deadlines.ask_to_stop(&token),
+            None => {
+                let (opening, sequence) = (self.shared.epoch().number, pair.body.sequence);
+                self.shared.deadlines.forget(id, token::Which { opening, sequence, number: pair.head.claims });
+            }
         }
         Ok(pair.job())
     }

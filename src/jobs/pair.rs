@@ -128,7 +128,7 @@ impl Pair {
     /// The token of the running claim; `None` unless executing.
     pub fn token(&self) -> Option<Token> {
         let lease = self.head.lease.as_ref()?;
-        Some(Token { job: self.id(), number: self.head.claims, epoch: lease.epoch })
+        Some(Token { job: self.id(), sequence: self.body.sequence, number: self.head.claims, epoch: lease.epoch })
     }
 
     /// Bytes of what may be large in the job: payload, result and checkpoint.

@@ -1,13 +1,14 @@
 //! What a worker shows to act on its job: the name of one claim, never of a worker.
 //!
-//! Text form, 88 lower-case hex digits (all big-endian):
+//! Text form, 104 lower-case hex digits (all big-endian):
 //!
 //! ```text
 //!  0  16  job
-//! 16   8  claim number: grows with every claim of the job, never goes back
-//! 24   8  epoch number
-//! 32   8  epoch id: tells copies of one folder apart
-//! 40   4  CRC32C over the 80 digits before: a token that was cut or mistyped is `Invalid`, not `LeaseLost`
+//! 16   8  its place in enqueue order: tells it from an earlier job of the same id, which was pruned
+//! 24   8  claim number: grows with every claim of the job, never goes back
+//! 32   8  epoch number
+//! 40   8  epoch id: tells copies of one folder apart
+//! 48   4  CRC32C over the 96 digits before: a token that was cut or mistyped is `Invalid`, not `LeaseLost`
 //! ```
 
 use std::fmt;
@@ -21,11 +22,21 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token {
     pub(crate) job: JobId,
+    pub(crate) sequence: u64,
     pub(crate) number: u64,
     pub(crate) epoch: Epoch,
 }
 
-const BODY_BYTES: usize = 40;
+/// Which claim of the jobs that had one id: a later one is greater. Across openings, since a store whose state is
+/// replaced may go back to fewer claims; and across jobs, since the id of a pruned one may be given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Which {
+    pub opening: u64,
+    pub sequence: u64,
+    pub number: u64,
+}
+
+const BODY_BYTES: usize = 48;
 const DIGITS: usize = 2 * (BODY_BYTES + 4);
 
 impl Token {
@@ -35,8 +46,13 @@ impl Token {
         self.job
     }
 
+    pub(crate) fn which(&self) -> Which {
+        Which { opening: self.epoch.number, sequence: self.sequence, number: self.number }
+    }
+
     fn body(&self) -> String {
-        format!("{:032x}{:016x}{:016x}{:016x}", self.job.0, self.number, self.epoch.number, self.epoch.id)
+        let Token { job, sequence, number, epoch } = self;
+        format!("{:032x}{sequence:016x}{number:016x}{:016x}{:016x}", job.0, epoch.number, epoch.id)
     }
 }
 
@@ -67,8 +83,9 @@ impl FromStr for Token {
         };
         let token = Token {
             job: JobId(field(0, 32)?),
-            number: field(32, 16)? as u64,
-            epoch: Epoch { number: field(48, 16)? as u64, id: field(64, 16)? as u64 },
+            sequence: field(32, 16)? as u64,
+            number: field(48, 16)? as u64,
+            epoch: Epoch { number: field(64, 16)? as u64, id: field(80, 16)? as u64 },
         };
         // The checksum covers the text, so comparing whole texts is the whole check.
         if token.to_string() != text {
@@ -84,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text_and_every_mistyped_digit_is_invalid() {
-        let token = Token { job: JobId(7 << 100), number: 3, epoch: Epoch { number: 9, id: u64::MAX } };
+        let token = Token { job: JobId(7 << 100), sequence: 5, number: 3, epoch: Epoch { number: 9, id: u64::MAX } };
         let text = token.to_string();
         assert_eq!(text.len(), DIGITS);
         assert_eq!(text.parse::<Token>().unwrap(), token);
@@ -93,7 +110,7 @@ mod tests {
             other[place] = if other[place] == b'0' { b'1' } else { b'0' };
             assert!(String::from_utf8(other).unwrap().parse::<Token>().is_err());
         }
-        for wrong in ["", "abc", &text[1..], &text.to_uppercase(), &"é".repeat(44)] {
+        for wrong in ["", "abc", &text[1..], &text.to_uppercase(), &"é".repeat(DIGITS / 2)] {
             assert_eq!(wrong.parse::<Token>().unwrap_err().kind(), crate::ErrorKind::Invalid);
         }
     }

@@ -234,9 +234,11 @@ impl Window {
         self.horizon = self.ready.last_key_value().map_or(Horizon::Start, |(place, _)| Horizon::At(*place));
     }
 
-    /// Forgets what it knows of the line: that is another one now. A scan that is under way ends without effect.
+    /// Forgets what it knows of the line: that is another one now. A scan that is under way ends without effect, and so
+    /// do the claims: what they took may stand for other jobs by now.
     pub fn forget(&mut self) {
         self.ready.clear();
+        self.taken.clear();
         self.horizon = Horizon::Start;
         if let Some(scan) = &mut self.scan {
             scan.told.clear();

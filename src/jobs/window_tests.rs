@@ -1,7 +1,8 @@
 //! The window against the simplest model: a sorted map of what is ready, and a store that may lag behind it.
 //!
 //! A walk does what the engine, scanners and claimers do, in any order: jobs become ready and stop being ready; a scan
-//! begins (the store is read at some moment while it runs), and ends; claimers take, and settle in either way. After
+//! begins (the store is read at some moment while it runs), and ends; claimers take, and settle in either way; another
+//! state takes the place of all, in which other jobs may stand where these stood. After
 //! each step no ready job may be missing in front of the horizon, and a claimer is never given a job while one in front
 //! of it, known to the window, is free.
 
@@ -28,12 +29,21 @@ enum Sabotage {
 enum Step {
     Put(u8),
     Remove(u8),
-    BeginScan { limit: usize },
+    BeginScan {
+        limit: usize,
+    },
     ReadScan,
-    EndScan { fails: bool },
+    EndScan {
+        fails: bool,
+    },
     Take(usize),
-    Settle { which: usize, gone: bool },
+    Settle {
+        which: usize,
+        gone: bool,
+    },
     Cut,
+    /// Of the places of these, each holds a job of the new state.
+    Replace(Vec<u8>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -46,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1usize..4).prop_map(Step::Take),
         4 => (0usize..8, any::<bool>()).prop_map(|(which, gone)| Step::Settle { which, gone }),
         1 => Just(Step::Cut),
+        1 => prop::collection::vec(0u8..40, 0..20).prop_map(Step::Replace),
     ]
 }
 
@@ -65,6 +76,8 @@ struct Walk {
     held: Vec<(Place, JobId, u64)>,
     tickets: u64,
     cap: usize,
+    /// How often the state was replaced.
+    states: u128,
 }
 
 impl Walk {
@@ -77,7 +90,12 @@ impl Walk {
             held: Vec::new(),
             tickets: 0,
             cap,
+            states: 0,
         }
+    }
+
+    fn job(&self, number: u8) -> JobId {
+        JobId(self.states * 1_000 + u128::from(number))
     }
 
     fn tell(&mut self, place: Place, job: Option<JobId>) {
@@ -103,7 +121,7 @@ impl Walk {
     fn go(&mut self, step: &Step) {
         match step {
             Step::Put(number) => {
-                let (place, job) = (place(*number), JobId(u128::from(*number)));
+                let (place, job) = (place(*number), self.job(*number));
                 if self.ready.insert(place, job).is_none() {
                     self.tell(place, Some(job));
                 }
@@ -146,7 +164,7 @@ impl Walk {
                             self.window.settle(place, ticket, Fate::Gone, self.cap);
                             self.tell(place, None);
                         }
-                    } else if self.sabotage == Sabotage::BackIsGone {
+                    } else if *gone && self.ready.get(&place) != Some(&job) || self.sabotage == Sabotage::BackIsGone {
                         self.window.settle(place, ticket, Fate::Gone, self.cap);
                     } else {
                         self.window.settle(place, ticket, Fate::Back, self.cap);
@@ -154,6 +172,11 @@ impl Walk {
                 }
             }
             Step::Cut => self.window.cut(self.cap / 2),
+            Step::Replace(numbers) => {
+                self.states += 1;
+                self.ready = numbers.iter().map(|number| (place(*number), self.job(*number))).collect();
+                self.window.forget();
+            }
         }
     }
 

@@ -45,6 +45,7 @@ const READS: &[(&str, &[&str])] = &[
             "inspect_snapshot",
             "inspect_snapshot_with",
             "changes",
+            "watch",
         ],
     ),
     ("Replica", &["status"]),
