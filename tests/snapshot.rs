@@ -422,6 +422,9 @@ fn a_replica_takes_from_a_folder_what_leads_on_in_whatever_order_it_lies_there()
         ship(number, name);
     }
     std::fs::write(folder.join("half.mlsnap"), &std::fs::read(source.delta(2)).unwrap()[..700]).unwrap();
+    // Nor do a folder and a name that leads nowhere end it.
+    std::fs::create_dir(folder.join("folder.mlsnap")).unwrap();
+    std::os::unix::fs::symlink(folder.join("nothing"), folder.join("gone.mlsnap")).unwrap();
     let taken = |follower: &Replica| -> Vec<String> {
         let taken = follower.follow(&folder).unwrap();
         taken.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
@@ -490,6 +493,8 @@ fn a_state_is_restored_to_any_cursor_or_moment_since_a_snapshot() {
     }
     clock.advance(1_000);
     values.clear().unwrap();
+    // Beside the folders lies what is somebody else's, and it stays.
+    std::fs::write(files.path("r1.restore.mlsnap"), b"somebody's own").unwrap();
     let mut folders = 0;
     let mut restore = |until: RestorePoint| {
         folders += 1;
@@ -508,7 +513,11 @@ fn a_state_is_restored_to_any_cursor_or_moment_since_a_snapshot() {
     foreign.namespace("n").unwrap().put("k", "v").unwrap();
     assert_eq!(kind(restore(RestorePoint::Cursor(foreign.cursor()))), ErrorKind::Invalid);
     assert_eq!(kind(db.restore_into(MlPersistence::in_memory(), &full, RestorePoint::AtMs(0))), ErrorKind::Invalid);
-    assert!(!files.path("r99.restore.mlsnap").exists());
+    let left = std::fs::read_dir(files.path("r1").parent().unwrap()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let scratch: Vec<_> = left.iter().filter(|name| name.ends_with(".restore.mlsnap")).collect();
+    assert_eq!(scratch, ["r1.restore.mlsnap"]);
+    assert_eq!(std::fs::read(files.path("r1.restore.mlsnap")).unwrap(), b"somebody's own");
 }
 
 #[test]

@@ -12,12 +12,15 @@
 //! - It panics on most damaged files. Opening catches that and answers `Corrupt`; so does dropping, silently.
 //! - A crash while it writes a `snap.*.generating` can keep it from opening. Those files are removed first, and only
 //!   those: a finished snapshot is needed.
+//! - It passes over a part of its log whose header is damaged, and answers with older values. Opening looks for that first.
 //! - A plain call on a tree inside a transaction deadlocks. Batches are built before it, and only applied inside.
 //!
 //! It refuses nothing else: values are small because the layers above cut them, and an I/O error makes the engine close
 //! this store, since sled may be partly changed or stuck after one. A scan is not one point in time while a batch is
-//! being applied; the engine above looks for that. And a database whose main file is nothing but noise opens as an
+//! being applied; the engine above looks for that. And a database whose main file is nothing but zeros opens as an
 //! empty one: whoever keeps a mark notices that it is gone.
+
+mod segments;
 
 use std::any::Any;
 use std::fmt;
@@ -67,6 +70,7 @@ impl SledStore {
     /// the database is open already.
     pub fn open(folder: &Path, cache_bytes: usize) -> Result<Self> {
         remove_unfinished_snapshots(folder)?;
+        segments::check(folder)?;
         let opened = catch_unwind(AssertUnwindSafe(|| open_trees(folder, cache_bytes)));
         let open = opened.map_err(|panic| {
             Error::corrupt(format!("sled in {}: panicked while opening: {}", folder.display(), message(&*panic)))

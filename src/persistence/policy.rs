@@ -152,7 +152,9 @@ impl Maker {
         loop {
             match self.look() {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Closed => return,
+                // The state was replaced under a snapshot of it, and the next look is at the new one; or the store is
+                // closed, and whoever closes it says so below.
+                Err(error) if error.kind() == ErrorKind::Closed => {}
                 Err(error) => {
                     let mut tally = self.tally.lock();
                     tally.failed += 1;
@@ -219,4 +221,38 @@ pub(super) fn stats(engine: &dyn Engine, snapshots: Option<&Snapshots>) -> Resul
         (stats.made, stats.failed, stats.last_failure) = (*made, *failed, last_failure.clone());
     }
     Ok(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rebuild::FromSnapshots;
+    use super::super::{EngineKind, open};
+    use super::*;
+    use crate::engine::wrap::{EngineCall, FaultEngine, Mishap, Times};
+    use crate::engine::{Tree, Txn, TxnOptions, Value};
+
+    #[test]
+    fn a_snapshot_that_ends_because_the_state_was_replaced_under_it_is_not_the_last_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let config = Config::new().unwrap();
+        let (engine, _) =
+            open::engine(EngineKind::Memory, Some(temp.path()), &config, false, &FromSnapshots::OWN).unwrap();
+        let faulty = Arc::new(FaultEngine::new(engine));
+        for number in 0..40u8 {
+            let put = &mut |txn: &mut dyn Txn| txn.put(Tree::Kv, &[number], Value::from(vec![1; 4_000]));
+            faulty.transact(&TxnOptions::default(), put).unwrap();
+        }
+        faulty.plan(EngineCall::Scan, 1, Times::Once, Mishap::FailBefore(Error::closed("replaced")));
+        let engine: Arc<dyn Engine> = Arc::clone(&faulty) as Arc<dyn Engine>;
+        let snapshots = Snapshots::start(&engine, SnapshotPolicy::new(EVERY_BYTES_MIN, 1)).unwrap();
+        while stats(&*engine, Some(&snapshots)).unwrap().made == 0 {
+            let ended = snapshots.thread.lock().as_ref().is_none_or(JoinHandle::is_finished);
+            assert!(!ended, "nobody makes any more");
+            std::thread::yield_now();
+        }
+        assert_eq!(stats(&*engine, Some(&snapshots)).unwrap().failed, 0);
+        snapshots.begin_close();
+        engine.close().unwrap();
+        snapshots.join().unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Builder, MlPersistence};
+use crate::clock::Ids;
 use crate::engine::Cursor;
 use crate::error::{Error, Result};
 use crate::snapshot;
@@ -57,7 +58,7 @@ impl MlPersistence {
             RestorePoint::Cursor(cursor) => cursor,
             RestorePoint::AtMs(at_ms) => snapshot::cursor_at(&**self.engine(), &since, at_ms)?,
         };
-        let delta = Scratch(folder.with_extension("restore.mlsnap"));
+        let delta = Scratch::beside(folder)?;
         snapshot::export_between(&**self.engine(), &delta.0, &since, &until)?;
         let replica = target.open_replica()?;
         replica.apply(snapshot)?;
@@ -69,9 +70,19 @@ impl MlPersistence {
 /// A file that is removed when it has served.
 struct Scratch(PathBuf);
 
+impl Scratch {
+    /// Under a name that tells what it is and that no other restore has: each must apply its own.
+    fn beside(folder: &Path) -> Result<Self> {
+        let name = folder.file_name().ok_or_else(|| Error::invalid("target: its folder has no name"))?;
+        let mut name = name.to_os_string();
+        name.push(format!(".{:016x}.restore.mlsnap", Ids::random()?.next_u64()));
+        Ok(Scratch(folder.with_file_name(name)))
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It lies beside the folder under a name that tells what it is; a later restore replaces it.
+        // One that can't be removed is in nobody's way.
         std::fs::remove_file(&self.0).unwrap_or_default();
     }
 }

@@ -97,7 +97,8 @@ fn a_delta_cut_off_at_any_call_of_the_disk_is_finished_by_applying_it_again() {
     apply(&follower, &file("full"), &mut |_| ()).unwrap();
     follower.checkpoint().unwrap();
     follower.close().unwrap();
-    let (mut found, mut calls) = (Vec::new(), 0);
+    let (mut found, mut calls, mut sweeps) = (Vec::new(), 0, 1);
+    let count = |found: &[Found], wanted: Found| found.iter().filter(|found| **found == wanted).count();
     loop {
         calls += 1;
         let disk = home.kill();
@@ -115,10 +116,13 @@ fn a_delta_cut_off_at_any_call_of_the_disk_is_finished_by_applying_it_again() {
         }
         if done {
             applied.unwrap();
-            break;
+            let counts = [Found::Old, Found::Between, Found::New].map(|wanted| count(&found, wanted));
+            if calls >= 6 && counts.iter().all(|count| *count >= 3) {
+                break;
+            }
+            // Calls of the engine's own threads are counted, too, and can take the places of those that matter.
+            assert!(sweeps < 20, "{calls} calls, {counts:?}");
+            (calls, sweeps) = (0, sweeps + 1);
         }
     }
-    let count = |wanted: Found| found.iter().filter(|found| **found == wanted).count();
-    let counts = [Found::Old, Found::Between, Found::New].map(count);
-    assert!(calls >= 6 && counts.iter().all(|count| *count >= 3), "{calls} calls, {counts:?}");
 }

@@ -115,7 +115,11 @@ pub fn follow(engine: &dyn Engine, folder: &Path, watch: &mut Watch<'_>) -> Resu
         let begun = begun(engine)?.is_some();
         let mut candidates: Vec<(u64, PathBuf)> = Vec::new();
         for path in file::list(folder, FILE_ENDING)?.into_iter().filter(|path| !taken.contains(path)) {
-            let source = file::open(&path)?;
+            let source = match file::open(&path) {
+                // Removed since the folder was listed, a name that leads nowhere, or a folder.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => continue,
+                source => source?,
+            };
             // One that is being copied here may not be whole yet: the next round sees it again.
             let Ok((header, end)) = read::outline(&source) else { continue };
             let leads_on = match (&here, header.between) {
@@ -139,6 +143,8 @@ pub fn follow(engine: &dyn Engine, folder: &Path, watch: &mut Watch<'_>) -> Resu
                     next = Some(path);
                     break;
                 }
+                // Removed meanwhile: whatever else is there is looked at again.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // A long delta that does not tell where this replica stands: a shorter one may begin just there.
                 Err(error) if error.kind() == ErrorKind::NeedsFull => refused = refused.or(Some(error)),
                 Err(error) => return Err(error),

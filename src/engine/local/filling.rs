@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::applier::{CHUNK_BYTES, CHUNK_WRITES};
+use super::batch;
 use super::mark::Mark;
 use crate::engine::{
     Direction, Fresh, GET_MANY_MAX, KeyRange, KvStore, Page, Reader, Tree, VALUE_BYTES_MAX, Value, Write, WriteBatch,
@@ -32,13 +33,26 @@ impl Filling {
 
     /// Writes entries of the engine's own, and with them the mark; has all of it durable, and lets go of the store.
     pub(super) fn finish(mut self, own: impl IntoIterator<Item = (Vec<u8>, Value)>, mark: Mark) -> Result<()> {
-        // Keys apart from all others: no key occurs twice in a batch.
+        // No key occurs twice in a batch.
         self.apply(None)?;
         for (key, value) in own {
             self.pending.push((Tree::Meta, key.into(), Some(value)));
         }
         self.apply(Some(mark.encode()))?;
         self.store.sync()
+    }
+
+    /// Writes what a journal frame tells of, keys of the engine's own included.
+    pub(super) fn replay(&mut self, payload: &[u8]) -> Result<()> {
+        // A key that an earlier frame wrote must not meet itself in a batch.
+        self.apply(None)?;
+        let mut written = Ok(());
+        batch::decode(payload, |tree, key, value| {
+            if written.is_ok() {
+                written = self.put(tree, key, value.map(Value::from));
+            }
+        })?;
+        written
     }
 
     fn apply(&mut self, mark: Option<Value>) -> Result<()> {

@@ -359,14 +359,7 @@ fn stand(plan: &Rebuild<'_>, found: Found<Arc<dyn KvStore>>) -> Result<Stood> {
         Ok((store, base)) => return Ok(Stood { store, base, damaged_store: None }),
         Err(damage) => damage,
     };
-    let Rebuild { disk, folders, opener, config, identity, extent, rescue } = *plan;
-    if extent.reach == 0 && !rescue.has_source() {
-        let aside = rebuild::move_aside(disk, folders)?;
-        disk.create_dir(&folders.store)?;
-        disk.sync_dir(&folders.root)?;
-        let store = open_guarded(opener, &folders.store, config)?;
-        return Ok(Stood { store, base: Base { sequence: 0, rebuilt: true }, damaged_store: Some(aside) });
-    }
+    let Rebuild { folders, opener, config, identity, extent, .. } = *plan;
     let aside = plan.run(&damage)?;
     let store = open_guarded(opener, &folders.store, config)?;
     guarded(|| store.sync())?;
@@ -415,7 +408,7 @@ pub(super) struct Extent {
     /// Its last commit.
     pub(super) end: u64,
     /// Up to here synced frames say that the store holds everything, or the frames before it would not have been given up.
-    proven: u64,
+    pub(super) proven: u64,
 }
 
 impl Extent {

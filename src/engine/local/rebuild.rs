@@ -1,4 +1,5 @@
-//! A store that can't be opened, rebuilt: a state from outside, with the journal's frames behind it.
+//! A store that can't be opened, rebuilt: a state from outside, or none where the journal reaches back to the start, with
+//! the journal's frames behind it.
 //!
 //! ```text
 //! gen-00000001/journal          is not touched
@@ -7,7 +8,7 @@
 //! ```
 //!
 //! The mark says at which commit the new store stands, so that the opening goes on as after any crash: frames behind the
-//! mark are replayed. Generation, lineage, openings and cursors stay what they were.
+//! mark are replayed. Frames that are known to be durable are in the new store already, so these are few. Generation, lineage, openings and cursors stay what they were.
 //!
 //! Cut off anywhere, the next opening ends in the same state. Before step 2 the damaged store is still in place, and all
 //! begins again. Between the two renames there is a `store.rebuilt` and no `store`: then the first is whole, since it was
@@ -22,7 +23,6 @@ use super::filling::Filling;
 use super::mark::Mark;
 use super::open::{Extent, Folders, free_name, open_guarded};
 use super::opener::StoreOpener;
-use super::replay::KeptFrame;
 use super::rescue::{Gap, Rescue};
 use super::segment::Identity;
 use crate::config::Config;
@@ -33,6 +33,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const ANNEX: &str = "snapshots";
 const REBUILT: &str = "store.rebuilt";
 const DAMAGED: &str = "store.damaged";
+
+/// A key of the engine's own in `meta`, and its value.
+type Entry = (Vec<u8>, Value);
 
 /// What a rebuild needs to know of the folder.
 pub(super) struct Rebuild<'a> {
@@ -62,7 +65,7 @@ pub(super) fn finish_cut_off(disk: &dyn Disk, folders: &Folders) -> Result<()> {
 ///
 /// # Errors
 /// `Unavailable`, `Full`.
-pub(super) fn move_aside(disk: &dyn Disk, folders: &Folders) -> Result<PathBuf> {
+fn move_aside(disk: &dyn Disk, folders: &Folders) -> Result<PathBuf> {
     let aside = free_name(disk, &folders.root, DAMAGED)?;
     disk.rename(&folders.store, &aside)?;
     // Before anything takes its name: a power cut must not leave the new one under both.
@@ -87,6 +90,7 @@ impl Rebuild<'_> {
         if let Err(error) = filled {
             let error = match error.kind() {
                 ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Internal => error,
+                _ if self.needs_no_state() => error,
                 _ => self.hopeless(damage, error),
             };
             // What matters is the first error; what can't be removed now is removed by the next try.
@@ -102,10 +106,25 @@ impl Rebuild<'_> {
         Ok(aside)
     }
 
+    /// Whether the journal alone tells everything. A state that was taken over never began in a journal.
+    fn needs_no_state(&self) -> bool {
+        self.extent.reach == 0 && self.identity.generation == 1 && !self.rescue.has_source()
+    }
+
     /// The store is closed when this returns.
     fn fill(&self, mut filling: Filling) -> Result<()> {
+        let (applied, openings) = match self.needs_no_state() {
+            true => (0, Vec::new()),
+            false => self.fill_state(&mut filling)?,
+        };
+        let applied = self.catch_up(&mut filling, applied)?;
+        filling.finish(openings, Mark { identity: self.identity, applied })
+    }
+
+    /// Fills in a state from outside; answers where it stands, and the openings that led there, as they are stored.
+    fn fill_state(&self, filling: &mut Filling) -> Result<(u64, Vec<Entry>)> {
         let gap = Gap { annex: self.folders.root.join(ANNEX), least: self.extent.reach, most: self.extent.end };
-        let position = self.rescue.fill(&gap, &mut filling)?;
+        let position = self.rescue.fill(&gap, filling)?;
         let applied = position.cursor.sequence;
         if !(gap.least..=gap.most).contains(&applied) {
             return Err(Error::corrupt(format!(
@@ -119,29 +138,47 @@ impl Rebuild<'_> {
             let entry = EpochEntry { epoch: start.epoch, after_sequence: start.after_sequence, lineage };
             (entry.key(), entry.value())
         });
-        let openings: Vec<(Vec<u8>, Value)> = openings.collect();
-        filling.finish(openings, Mark { identity: self.identity, applied })
+        Ok((applied, openings.collect()))
     }
 
-    /// Whether the openings that the journal still tells of are those of the state.
+    /// Writes what the journal tells of commits behind `applied`, as far as these are known to be durable, so that replaying
+    /// the rest takes no more memory than after a crash. Answers up to where.
+    fn catch_up(&self, filling: &mut Filling, applied: u64) -> Result<u64> {
+        let proven = self.extent.proven;
+        if proven <= applied {
+            return Ok(applied);
+        }
+        self.extent.survey.each_above(self.disk, applied, |frame| {
+            if frame.header.sequence <= proven {
+                filling.replay(frame.payload)?;
+            }
+            Ok(frame.header.sequence < proven)
+        })?;
+        Ok(proven)
+    }
+
+    /// Whether the openings that the journal still tells of are those of the state, and its hash there is the state's.
     fn check_history(&self, position: &Position) -> Result<()> {
         let foreign = |what: &str| Err(Error::corrupt(format!("it is {what}, as the openings in the journal tell")));
-        let at = self.extent.survey.replay(self.disk, position.cursor.sequence)?.chain.hash;
-        if position.chain.is_some_and(|chain| chain != at) {
-            return Err(Error::corrupt(
-                "it is a state of another store, or of another branch of this store's history, as the journal's hash there tells",
-            ));
+        let other_past = "it is a state of another store, or of another branch of this store's history, as the journal's \
+                          hash there tells";
+        let at = position.cursor.sequence;
+        let differs = |hash| position.chain.is_some_and(|chain| chain != hash);
+        if at == self.extent.reach && self.extent.survey.first_hash().is_some_and(differs) {
+            return Err(Error::corrupt(other_past));
         }
         // Of openings tells any snapshot; the first ones had no hash.
-        let frames = self.extent.survey.replay(self.disk, self.extent.reach)?.frames;
-        for KeptFrame { payload, .. } in &frames {
+        self.extent.survey.each_above(self.disk, self.extent.reach, |frame| {
+            if frame.header.sequence == at && differs(frame.header.hash) {
+                return Err(Error::corrupt(other_past));
+            }
             let mut told = Ok(None);
-            batch::decode(payload, |tree, key, value| {
+            batch::decode(frame.payload, |tree, key, value| {
                 if let Ok(None) = told {
                     told = EpochEntry::of_write(tree, key, value);
                 }
             })?;
-            let Some(entry) = told? else { continue };
+            let Some(entry) = told? else { return Ok(true) };
             if entry.lineage != position.cursor.lineage {
                 return foreign("a state of another store");
             }
@@ -150,15 +187,16 @@ impl Rebuild<'_> {
             let fits = match known {
                 Some(known) => known.epoch == entry.epoch && known.after_sequence == entry.after_sequence,
                 // Too old to be told, or begun behind the state.
-                None => entry.epoch.number < oldest || entry.after_sequence >= position.cursor.sequence,
+                None => entry.epoch.number < oldest || entry.after_sequence >= at,
             };
-            if !fits {
-                return foreign("a state of another branch of this store's history");
+            match fits {
+                true => Ok(true),
+                false => foreign("a state of another branch of this store's history"),
             }
-        }
+        })?;
         // An imported state has the lineage of the store that it came from, and its commits are counted there.
         let first = self.identity.generation == 1 && position.cursor.lineage != self.identity.uuid;
-        if first { foreign("a state of another store") } else { Ok(()) }
+        if first { foreign("a state of another store").map(drop) } else { Ok(()) }
     }
 
     fn hopeless(&self, damage: &Error, error: Error) -> Error {

@@ -215,6 +215,44 @@ impl Survey {
         Ok(replay)
     }
 
+    /// The chain hash before the oldest frame.
+    pub(super) fn first_hash(&self) -> Option<ChainHash> {
+        self.segments.first().map(|(header, _)| header.chain.hash)
+    }
+
+    /// Hands on every frame above `base`, in order, with no more than a segment in memory; `false` ends that.
+    ///
+    /// # Errors
+    /// `Corrupt` when one is missing or damaged; `Unavailable`; what `each` answers.
+    pub(super) fn each_above(
+        &self,
+        disk: &dyn Disk,
+        base: u64,
+        mut each: impl FnMut(&Frame<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut expected_chain = None;
+        for (place, (header, path)) in self.segments.iter().enumerate() {
+            let next_first = self.segments.get(place + 1).map(|(next, _)| next.first_sequence);
+            if next_first.is_some_and(|next| next <= base + 1) {
+                continue;
+            }
+            if expected_chain.is_some_and(|chain| chain != header.chain) {
+                return Err(Error::corrupt(format!("{}: does not continue the segment before it", path.display())));
+            }
+            let mut goes_on = Ok(true);
+            let walked = self.walk(disk, place, |frame| {
+                if matches!(goes_on, Ok(true)) && frame.header.sequence > base {
+                    goes_on = each(&frame);
+                }
+            })?;
+            if !goes_on? {
+                return Ok(());
+            }
+            expected_chain = Some(walked.chain);
+        }
+        Ok(())
+    }
+
     /// Walks one segment up to where the next one takes over.
     fn walk(&self, disk: &dyn Disk, place: usize, mut each: impl FnMut(Frame<'_>)) -> Result<Walked> {
         let (header, path) = self.segments.get(place).ok_or_else(|| Error::internal("journal: no such segment"))?;

@@ -117,6 +117,7 @@ fn a_damaged_store_is_rebuilt_from_a_state_and_the_journal_behind_it() {
     let (place, report) = home.open(&copied).unwrap();
     assert!(report.rebuilt);
     assert_eq!(report.damaged_store, Some(home.root().join("store.damaged-1")));
+    assert!(report.replayed < 5, "{} frames were kept in memory though the store could take them", report.replayed);
     assert!(state(&place) == expected);
     // It is the same store: same lineage, and a feed that goes on behind the copy.
     let told = place.changes(&copied.position.cursor, 10_000).unwrap().changes;
@@ -226,4 +227,50 @@ fn a_store_that_lost_its_files_or_is_an_old_copy_is_rebuilt_too() {
     let (place, report) = home.open(&copied).unwrap();
     assert!(report.rebuilt);
     assert!(state(&place) == expected);
+}
+
+#[test]
+fn a_journal_that_reaches_back_to_the_start_is_enough_and_what_is_durable_of_it_goes_straight_to_the_store() {
+    let mut home = Home::new(SimDisk::recording());
+    home.config.journal_retention_bytes = 64 << 20;
+    let (place, _) = home.open(&NoRescue).unwrap();
+    for number in 0..1_000 {
+        write(&place, &format!("key {}", number % 100), &[number as u8; 3_000]);
+    }
+    place.transact(&TxnOptions::default(), &mut |txn| txn.delete(Tree::Kv, b"key 7")).unwrap();
+    place.checkpoint().unwrap();
+    write(&place, "last", b"1");
+    place.sync().unwrap();
+    let (expected, end) = (state(&place), place.position(&place.sync().unwrap()).unwrap());
+    drop(place);
+    home.damage_store();
+    let (place, report) = home.open(&NoRescue).unwrap();
+    assert!(report.rebuilt && report.damaged_store.is_some() && report.replayed < 5, "{report:?}");
+    assert!(state(&place) == expected);
+    let now = place.position(&place.cursor()).unwrap();
+    assert!(now.came_through(&end.cursor));
+    assert_eq!(place.position(&end.cursor).unwrap(), end);
+}
+
+#[test]
+fn a_state_that_was_taken_over_is_never_looked_for_in_the_journal_alone() {
+    let home = Home::new(SimDisk::recording());
+    let (place, _) = home.open(&NoRescue).unwrap();
+    // No store writes a snapshot of before its first commit; whoever forges one must not have it forgotten.
+    let epoch = place.epoch();
+    let cursor = crate::engine::Cursor { lineage: 7, epoch, sequence: 0 };
+    let epochs = vec![crate::engine::EpochStart { epoch, after_sequence: 0 }];
+    let position = Position { cursor, chain: None, epochs };
+    place
+        .replace(true, &mut |fresh| {
+            fresh.write(Tree::Kv, b"taken over", Some(b"1"))?;
+            Ok(position.clone())
+        })
+        .unwrap();
+    place.close().unwrap();
+    let store = Path::new(FOLDER).join("gen-00000002").join("store");
+    for name in home.disk.list(&store).unwrap() {
+        home.disk.damage(&store.join(name), |bytes| bytes.iter_mut().take(64).for_each(|byte| *byte ^= 0x5a)).unwrap();
+    }
+    assert_eq!(home.open(&NoRescue).unwrap_err().kind(), ErrorKind::Corrupt);
 }
