@@ -385,10 +385,10 @@ writes! {
     };
 
     // Replicas.
-    ApplyDelta AllOrNothing Replica ["Replica::apply", "Replica::apply_with"] |hand| {
+    ApplyDelta AllOrNothing Replica ["Replica::apply" "Replica::apply_with"] |hand| {
         hand.replica().apply(Scene::the().file("delta.mlsnap")).map(drop)
     };
-    Follow AllOrNothing Replica ["Replica::follow", "Replica::follow_with"] |hand| hand.replica().follow(Scene::the().folder().join("follow")).map(drop);
+    Follow AllOrNothing Replica ["Replica::follow" "Replica::follow_with"] |hand| hand.replica().follow(Scene::the().folder().join("follow")).map(drop);
     Promote AllOrNothing Replica ["Replica::promote"] |hand| {
         let Subject::Replica(replica) = &mut hand.subject else { panic!("a write of a replica") };
         let db = replica.take().expect("promoted once").promote()?;
