@@ -54,12 +54,20 @@ pub(crate) struct State {
     pub sleepers: Sleepers,
     /// Most jobs in a window, with as many lines as there are.
     pub cap: usize,
+    /// With how many lines those that nobody is using are forgotten.
+    forget_at: usize,
     tickets: u64,
 }
 
 impl Default for State {
     fn default() -> Self {
-        State { lines: HashMap::new(), sleepers: Sleepers::default(), cap: WINDOW_MAX, tickets: 0 }
+        State {
+            lines: HashMap::new(),
+            sleepers: Sleepers::default(),
+            cap: WINDOW_MAX,
+            forget_at: LINES_MAX,
+            tickets: 0,
+        }
     }
 }
 
@@ -109,8 +117,10 @@ impl State {
 
     /// Forgets idle lines when there are too many, and makes windows smaller as lines grow in number.
     fn make_room(&mut self) {
-        if self.lines.len() >= LINES_MAX {
+        if self.lines.len() >= self.forget_at {
             self.forget_idle();
+            // Where many are in use the next look waits until as many have come: a line costs the same on average.
+            self.forget_at = LINES_MAX.max(2 * self.lines.len());
         }
         let count = self.lines.len() + 1;
         // Only now and then, so that a line costs the same however many there are.

@@ -22,6 +22,7 @@ pub enum Promise {
 }
 
 /// The store that a write is done to.
+#[allow(clippy::large_enum_variant)] // One of them at a time, in a test.
 pub enum Subject {
     Store(MlPersistence),
     Replica(Option<Replica>),
