@@ -154,7 +154,7 @@ impl Core {
             return None;
         }
         let prepared = loop {
-            let seen = self.applier.steps();
+            let seen = self.memtables.moved();
             let mut prepared = self.prepare_segment(payload_bytes, Effort::Usual);
             if is_full(&prepared) {
                 prepared = self.prepare_segment(payload_bytes, Effort::Modest);
@@ -171,7 +171,7 @@ impl Core {
                 return Some(payload_bytes);
             }
             // A table that was moved since the first attempt has made room, and nobody would tell of it any more.
-            if self.applier.steps() == seen || self.check_open().is_err() {
+            if self.memtables.moved() == seen || self.check_open().is_err() {
                 break prepared;
             }
         };

@@ -162,6 +162,8 @@ struct Tables {
     frozen: Option<Frozen>,
     /// The newest version that plain reads see, and the sequence of its batch.
     visible: (u64, u64),
+    /// Tables that the store has taken whole.
+    moved: u64,
 }
 
 /// Both tables, the visible version and the open views.
@@ -201,7 +203,7 @@ pub(super) struct MemView<'m> {
 impl Memtables {
     pub(super) fn new() -> Self {
         Memtables {
-            tables: RwLock::new(Tables { active: Arc::new(Memtable::new(1)), frozen: None, visible: (0, 0) }),
+            tables: RwLock::new(Tables { active: Arc::new(Memtable::new(1)), frozen: None, visible: (0, 0), moved: 0 }),
             views: Mutex::default(),
             view_closed: Condvar::new(),
         }
@@ -307,7 +309,14 @@ impl Memtables {
 
     /// The store holds all of the frozen table: reads find it there from now on.
     pub(super) fn drop_frozen(&self) {
-        self.tables.write().frozen = None;
+        let mut tables = self.tables.write();
+        tables.frozen = None;
+        tables.moved += 1;
+    }
+
+    /// How many tables have been dropped: as long as it stays the same, none of them has left memory.
+    pub(super) fn moved(&self) -> u64 {
+        self.tables.read().moved
     }
 
     pub(super) fn active(&self) -> Arc<Memtable> {
