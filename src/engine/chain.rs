@@ -16,7 +16,8 @@ use std::fmt;
 /// Bytes of a [`ChainHash`].
 pub const CHAIN_HASH_BYTES: usize = 32;
 
-/// The hash of a history up to a batch: see the [module](self). Never all zeros, which stands for an unknown one.
+/// The hash of a history up to a batch: BLAKE3, keyed by the hash before, over the batch's sequence and its final
+/// values. Never all zeros, which stands for an unknown one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChainHash([u8; CHAIN_HASH_BYTES]);
 
